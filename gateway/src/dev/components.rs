@@ -1,0 +1,1 @@
+//! WIT and WAT text becomes a component.

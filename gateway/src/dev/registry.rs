@@ -1,0 +1,1 @@
+//! An OCI registry in memory, on a real socket.

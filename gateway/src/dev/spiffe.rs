@@ -1,0 +1,1 @@
+//! A SPIFFE CA with its Workload API.

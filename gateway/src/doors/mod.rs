@@ -1,0 +1,3 @@
+//! Doors translate, they decide nothing.
+
+pub mod http;

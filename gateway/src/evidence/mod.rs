@@ -1,0 +1,1 @@
+//! Who vouches: candidates become findings, each verified or rejected.

@@ -1,0 +1,5 @@
+//! Who asks: TLS peers become [`Caller`]s.
+
+mod caller;
+
+pub use caller::Caller;

@@ -1,0 +1,19 @@
+//! witgate: a policy and supply-chain gateway for WebAssembly components.
+//!
+//! Read `admission.rs` first: it is the path of one request.
+
+pub mod audit;
+pub mod case;
+pub mod cli;
+#[cfg(feature = "dev")]
+pub mod dev;
+pub mod doors;
+pub mod evidence;
+pub mod handover;
+pub mod identity;
+pub mod outage;
+pub mod policy;
+pub mod reason;
+pub mod registry;
+pub mod surface;
+pub mod tls;

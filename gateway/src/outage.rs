@@ -1,0 +1,133 @@
+//! Why there is no answer: which peer failed, doing what; nobody is admitted.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// A peer that witgate needs for an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An OCI registry, by its configured name.
+    Registry(String),
+    /// The SPIFFE Workload API or the files that stand for it.
+    Identity,
+    /// The trusted root that evidence is checked against.
+    TrustRoot,
+    /// The policy engine.
+    Policy,
+    /// The audit log's store.
+    Audit,
+    /// The gateway itself: a bug or an exhausted resource.
+    Internal,
+}
+
+impl Peer {
+    /// The peer's kind as one stable word: `registry`, `identity`, `trust-root`, `policy`, `audit`, `internal`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Registry(_) => "registry",
+            Self::Identity => "identity",
+            Self::TrustRoot => "trust-root",
+            Self::Policy => "policy",
+            Self::Audit => "audit",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry(name) => write!(f, "registry `{name}`"),
+            Self::TrustRoot => f.write_str("trust root"),
+            Self::Audit => f.write_str("audit log"),
+            other => f.write_str(other.kind()),
+        }
+    }
+}
+
+/// A peer failed: nobody is admitted, HTTP says 503, the command line exits 3.
+///
+/// `Display` says what was being done, never the source's text; print the chain once, at the edge.
+#[derive(Debug)]
+pub struct Outage {
+    /// Who failed.
+    pub peer: Peer,
+    /// What witgate was doing, as a phrase without full stop: ``reading the manifest of `acme/cart:1.4` ``.
+    pub doing: String,
+    /// What was expected and what to do, if there is something to say.
+    pub hint: Option<String>,
+    /// The fault underneath.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Outage {
+    /// An outage of `peer` while `doing` something.
+    pub fn new(peer: Peer, doing: impl Into<String>) -> Self {
+        Self { peer, doing: doing.into(), hint: None, source: None }
+    }
+
+    /// The same outage with the fault underneath.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The same outage with the next thing to do.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The whole chain in one line, for the edge: `doing: source: source`.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(fault) = source {
+            text.push_str(": ");
+            text.push_str(&fault.to_string());
+            source = fault.source();
+        }
+        text
+    }
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} gave no answer while {}", self.peer, self.doing)
+    }
+}
+
+impl Error for Outage {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// Why an admission ended without a decision.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// The registry is up and does not know the reference: 404, exit 3.
+    #[error("unknown reference `{reference}`")]
+    UnknownReference {
+        /// The reference as it was asked for.
+        reference: String,
+    },
+    /// The request cannot be understood: 422, exit 2.
+    #[error("{detail}")]
+    Unprocessable {
+        /// What was expected and what was found.
+        detail: String,
+    },
+    /// Work goes on in the background: 429 with `Retry-After`.
+    #[error("the evidence is still being collected")]
+    Pending {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// A peer failed: 503, exit 3.
+    #[error(transparent)]
+    Outage(#[from] Outage),
+}

@@ -1,0 +1,175 @@
+//! The proof that policy decided: only this folder makes a [`Decision`] or a [`Grant`].
+
+use uuid::Uuid;
+
+use crate::case::{
+    Case, ComponentFacts, DecisionFacts, Digest, Finding, Grants, PolicyFacts, Purpose, Signer, Surface, VerdictWord,
+};
+use crate::reason::Reason;
+
+/// What policy decided on one case.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    facts: DecisionFacts,
+    verdict: Verdict,
+}
+
+/// Admit with a grant, or refuse with reasons.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The one thing a ticket can be made of.
+    Admit(Grant),
+    /// At least one reason.
+    Refuse(Vec<Reason>),
+}
+
+/// What an admitted caller may have, bound to the case it was granted on.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    decision: Uuid,
+    audience: String,
+    artifact: Digest,
+    component: ComponentFacts,
+    world: Digest,
+    imports: Vec<String>,
+    grants: Grants,
+    policy: PolicyFacts,
+    signers: Vec<Signer>,
+    purpose: Purpose,
+}
+
+impl Decision {
+    /// A refusal; without a reason it is given [`crate::reason::Code::NOT_ADMITTED`] by the caller of this function.
+    pub(super) fn refuse(
+        case: &Case,
+        mut reasons: Vec<Reason>,
+        mut warnings: Vec<Reason>,
+        policy: PolicyFacts,
+    ) -> Self {
+        debug_assert!(!reasons.is_empty(), "a refusal has a reason");
+        reasons.sort();
+        reasons.dedup();
+        warnings.sort();
+        warnings.dedup();
+        let facts = DecisionFacts {
+            id: case.id,
+            verdict: VerdictWord::Refuse,
+            reasons: reasons.clone(),
+            warnings,
+            grants: None,
+            policy,
+        };
+        Self { facts, verdict: Verdict::Refuse(reasons) }
+    }
+
+    /// An admission of `case` with `grants`. `None` when the case has no readable component: the floor let it through,
+    /// which is a bug of the caller, and the caller refuses.
+    pub(super) fn admit(case: &Case, grants: Grants, mut warnings: Vec<Reason>, policy: PolicyFacts) -> Option<Self> {
+        warnings.sort();
+        warnings.dedup();
+        let Surface::Component(world) = &case.surface else { return None };
+        let grant = Grant {
+            decision: case.id,
+            audience: case.host.clone(),
+            artifact: case.artifact.digest,
+            component: case.artifact.component.clone()?,
+            world: world.digest,
+            imports: world.imports.iter().map(|import| import.name.clone()).collect(),
+            grants: grants.clone(),
+            policy: policy.clone(),
+            signers: case
+                .evidence
+                .findings
+                .iter()
+                .filter_map(|finding| match finding {
+                    Finding::Verified(verified) => Some(verified.signer.clone()),
+                    Finding::Rejected(_) => None,
+                })
+                .collect(),
+            purpose: case.purpose,
+        };
+        let facts = DecisionFacts {
+            id: case.id,
+            verdict: VerdictWord::Admit,
+            reasons: Vec::new(),
+            warnings,
+            grants: Some(grants),
+            policy,
+        };
+        Some(Self { facts, verdict: Verdict::Admit(grant) })
+    }
+
+    /// The decision as it is recorded.
+    pub fn facts(&self) -> &DecisionFacts {
+        &self.facts
+    }
+
+    /// The verdict with its proof.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// A decision for unit tests of the stages behind policy.
+    #[cfg(test)]
+    pub(crate) fn admit_for_tests(case: &Case, grants: Grants, policy: PolicyFacts) -> Self {
+        Self::admit(case, grants, Vec::new(), policy).expect("the test's case has a component")
+    }
+
+    /// A refusal for unit tests of the stages behind policy.
+    #[cfg(test)]
+    pub(crate) fn refuse_for_tests(case: &Case, reasons: Vec<Reason>, policy: PolicyFacts) -> Self {
+        Self::refuse(case, reasons, Vec::new(), policy)
+    }
+}
+
+impl Grant {
+    /// The decision it belongs to.
+    pub fn decision(&self) -> Uuid {
+        self.decision
+    }
+
+    /// The one host that may use it: a SPIFFE ID, or `local`.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// The manifest's digest.
+    pub fn artifact(&self) -> &Digest {
+        &self.artifact
+    }
+
+    /// The bytes it is about.
+    pub fn component(&self) -> &ComponentFacts {
+        &self.component
+    }
+
+    /// The digest of the component's world.
+    pub fn world(&self) -> &Digest {
+        &self.world
+    }
+
+    /// Every import of the component, sorted.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// What may be linked.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
+    /// The policy that granted it.
+    pub fn policy(&self) -> &PolicyFacts {
+        &self.policy
+    }
+
+    /// Who signed, verified.
+    pub fn signers(&self) -> &[Signer] {
+        &self.signers
+    }
+
+    /// Whether anything may be handed over.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+}

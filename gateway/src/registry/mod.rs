@@ -1,0 +1,1 @@
+//! Which bytes: a reference becomes an artifact whose every byte we hashed.

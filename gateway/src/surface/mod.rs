@@ -1,0 +1,1 @@
+//! What it would touch: bytes become imports and exports.

@@ -1,0 +1,5 @@
+//! witgate on the host's side: the ticket format, the questions a host asks the gateway, the rules it holds before it links.
+
+pub mod digest;
+pub mod grants;
+pub mod import_name;
