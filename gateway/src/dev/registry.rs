@@ -1,1 +1,0 @@
-//! An OCI registry in memory, on a real socket.
