@@ -1,1 +1,0 @@
-//! A private Sigstore: CA, CT log, Rekor v1, Rekor v2 and TSA.
