@@ -1,5 +1,16 @@
 //! Who asks: TLS peers become [`Caller`]s.
 
 mod caller;
+mod files;
+mod pattern;
+mod settings;
+mod source;
+mod trust;
+pub(crate) mod workload_api;
 
 pub use caller::Caller;
+pub use files::FileFault;
+pub use pattern::{PATTERN_SIZE_BYTES, PatternError, SpiffeIdPattern};
+pub use settings::{FileSettings, SYNC_TIMEOUT_MS, Settings, StartError};
+pub use source::Identity;
+pub use trust::{Trust, Unproven};

@@ -1,1 +1,0 @@
-//! A SPIFFE CA with its Workload API.

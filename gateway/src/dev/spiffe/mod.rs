@@ -1,0 +1,7 @@
+//! A SPIFFE CA with its Workload API.
+
+mod ca;
+mod workload_api;
+
+pub use ca::{Flaw, Leaf, SpiffeCa, Svid};
+pub use workload_api::{Answer, Issued, WorkloadApi};

@@ -1,0 +1,219 @@
+//! One connection, from its first request to its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::busy::{Held, Requests};
+use super::{Guest, HEADER_FIELDS, Limits};
+use crate::case::Timestamp;
+use crate::identity::{Caller, Identity, Trust, Unproven};
+
+/// What the peers agreed on in the handshake; never guessed from the first bytes, which may not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What stands behind the requests of a connection.
+#[derive(Debug)]
+pub(super) enum Proof {
+    Nobody,
+    Local(Caller),
+    Svid { identity: Arc<Identity>, caller: Caller, trust: Trust },
+}
+
+impl Proof {
+    /// The caller for a request that comes `now`.
+    fn caller(&self, now: Timestamp) -> Result<Option<&Caller>, Unproven> {
+        match self {
+            Self::Nobody => Ok(None),
+            Self::Local(caller) => Ok(Some(caller)),
+            Self::Svid { identity, caller, trust } => identity.vouches(caller, trust, now).map(|()| Some(caller)),
+        }
+    }
+
+    /// Returns once the proof holds no longer.
+    async fn ended(&self) -> Unproven {
+        let Self::Svid { identity, caller, .. } = self else { return std::future::pending().await };
+        let mut changes = identity.changed();
+        loop {
+            if let Err(cause) = self.caller(Timestamp::now()) {
+                return cause;
+            }
+            let left = caller.not_after().and_then(|end| end.duration_since(SystemTime::now()).ok());
+            // Nothing left, or a change: judge again.
+            let _ = tokio::time::timeout(left.unwrap_or_default().min(CLOCK_LOOK), changes.changed()).await;
+        }
+    }
+}
+
+/// How often the wall clock is read: timers stand still while the machine sleeps.
+const CLOCK_LOOK: Duration = Duration::from_secs(30);
+
+/// The peer's end of a connection.
+#[derive(Debug)]
+pub(super) enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Answers the requests of one connection until either side ends it.
+pub(super) async fn serve(io: Io, protocol: Protocol, proof: Proof, guest: &Guest, tasks: TaskTracker) {
+    let limits = &guest.limits;
+    let proof = Arc::new(proof);
+    let requests = Requests::new();
+    let streams = CancellationToken::new();
+    // Whatever HTTP/2 spawned for this connection ends with it.
+    let _end_streams = streams.clone().drop_guard();
+    let answering = {
+        let (proof, requests, app) = (Arc::clone(&proof), requests.clone(), guest.app.clone());
+        service_fn(move |request| answer(request, Arc::clone(&proof), app.clone(), requests.clone()))
+    };
+    let server = builder(protocol, limits, Tracked { tasks, streams });
+    let connection = server.serve_connection(TokioIo::new(io), answering);
+    tokio::pin!(connection);
+    let idle = requests.idle(millis(limits.header_read_timeout_ms), millis(limits.idle_timeout_ms));
+    tokio::select! {
+        ended = connection.as_mut() => {
+            if let Err(error) = ended {
+                tracing::debug!(peer.address = %guest.peer, error, "connection ended");
+            }
+            return;
+        }
+        () = guest.shutdown.cancelled() => {}
+        () = idle => tracing::debug!(peer.address = %guest.peer, "idle connection closed"),
+        cause = proof.ended() => {
+            metrics::counter!("witgate_tls_closed_total", "cause" => cause.cause()).increment(1);
+            tracing::info!(peer.address = %guest.peer, cause = cause.cause(), error = %cause, "connection closed");
+        }
+    }
+    connection.as_mut().graceful_shutdown();
+    // Past the cap the connection is dropped with whatever it still does.
+    let _ = tokio::time::timeout(millis(limits.drain_ms), connection).await;
+}
+
+async fn answer(
+    mut request: hyper::Request<Incoming>,
+    proof: Arc<Proof>,
+    app: Router,
+    requests: Requests,
+) -> Result<Response<Held>, Infallible> {
+    let open = requests.begin();
+    let response = match proof.caller(Timestamp::now()) {
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller.clone());
+            }
+            let Ok(response) = app.oneshot(request.map(Body::new)).await;
+            response
+        }
+        Err(cause) => {
+            metrics::counter!("witgate_tls_refusals_total", "cause" => cause.cause()).increment(1);
+            tracing::warn!(cause = cause.cause(), error = %cause, "request refused");
+            unauthorized()
+        }
+    };
+    Ok(response.map(|body| Held { body, _open: open }))
+}
+
+/// RFC 9457, the same for every cause: the peer learns nothing about why.
+fn unauthorized() -> Response {
+    let problem = r#"{"type":"about:blank","title":"Unauthorized","status":401}"#;
+    let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+    (StatusCode::UNAUTHORIZED, kind, problem).into_response()
+}
+
+fn builder(protocol: Protocol, limits: &Limits, executor: Tracked) -> auto::Builder<Tracked> {
+    let mut builder = auto::Builder::new(executor);
+    let header_size = usize::try_from(limits.header_size_bytes).unwrap_or(usize::MAX);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(millis(limits.header_read_timeout_ms))
+        .max_headers(HEADER_FIELDS)
+        .max_buf_size(header_size);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_size_bytes)
+        .keep_alive_interval(millis(limits.idle_timeout_ms) / 2)
+        .keep_alive_timeout(millis(limits.handshake_timeout_ms));
+    match protocol {
+        Protocol::Http1 => builder.http1_only(),
+        Protocol::Http2 => builder.http2_only(),
+    }
+}
+
+/// Spawns what HTTP/2 needs so that the drain knows of it and the connection's end ends it.
+#[derive(Clone, Debug)]
+struct Tracked {
+    tasks: TaskTracker,
+    streams: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.tasks.spawn(self.streams.clone().run_until_cancelled_owned(future));
+    }
+}
+
+fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
