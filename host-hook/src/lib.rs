@@ -3,3 +3,4 @@
 pub mod digest;
 pub mod grants;
 pub mod import_name;
+pub mod surface;

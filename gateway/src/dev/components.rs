@@ -1,1 +1,0 @@
-//! WIT and WAT text becomes a component.
