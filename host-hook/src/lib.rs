@@ -3,3 +3,7 @@
 pub mod digest;
 pub mod grants;
 pub mod import_name;
+pub mod imports;
+pub mod key;
+pub mod strict_json;
+pub mod ticket;
