@@ -3,4 +3,8 @@
 pub mod digest;
 pub mod grants;
 pub mod import_name;
+pub mod imports;
+pub mod key;
+pub mod strict_json;
 pub mod surface;
+pub mod ticket;
