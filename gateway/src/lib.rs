@@ -15,5 +15,6 @@ pub mod outage;
 pub mod policy;
 pub mod reason;
 pub mod registry;
+pub mod strict_json;
 pub mod surface;
 pub mod tls;
