@@ -1,5 +1,25 @@
 //! May it run here: the floor in Rust, the policy in Rego.
 
+mod answer;
+mod bundle;
+mod check;
+mod data;
+mod decide;
 mod decision;
+mod engine;
+mod eval;
+mod floor;
+mod import_patterns;
+mod load_error;
+mod schema;
+mod scrutiny;
+mod test;
 
+pub use bundle::{Settings, Source};
+pub use check::{CheckReport, check};
+pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
+pub use eval::{EvalError, eval, render};
+pub use load_error::LoadError;
+pub use schema::case_schema;
+pub use test::{FileCoverage, Outcome, TestReport, TestResult, test};

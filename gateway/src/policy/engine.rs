@@ -1,0 +1,587 @@
+//! The Rego virtual machine: one program, compiled once, run within bounds of time and work.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use regorus::languages::rego::compiler::Compiler;
+use regorus::rvm::program::{Program, RuleInfo, RuleType};
+use regorus::rvm::vm::VmError;
+use regorus::rvm::{Instruction, RegoVM};
+use regorus::utils::limits::ExecutionTimerConfig;
+
+use super::LoadError;
+use super::bundle::Source;
+use super::scrutiny::{package, scrutinize};
+
+/// A compiled policy with its data, ready for any number of threads.
+pub(super) struct Engine {
+    program: Arc<Program>,
+    /// Each machine parses its own copy: shared values do not scale, for every look-up counts references.
+    data_json: String,
+    timeout: Duration,
+    /// Idle machines. A slot is locked for the time of a `take`, never during an evaluation, and never waited for.
+    idle: [Mutex<Option<RegoVM>>; MAX_IDLE_MACHINES],
+    /// Whether the policy has a rule `grants`: one that is there and undefined is a fault, one that is not grants nothing.
+    has_grants: bool,
+}
+
+/// Why an evaluation gave no answer.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// It ran past its time or its instructions.
+    Timeout(String),
+    /// It failed, or answered nothing.
+    Failed(String),
+    /// The machine itself broke: a bug, or an exhausted resource.
+    Broken(String),
+}
+
+impl Engine {
+    /// Compiles `modules` with `data`, off the caller's stack.
+    pub fn compile(modules: &[Source], data: &serde_json::Value, timeout: Duration) -> Result<Self, LoadError> {
+        for module in modules {
+            scrutinize(&module.name, &module.text)?;
+            if package(&module.text).is_some_and(|package| package.starts_with(ENTRY_PACKAGE)) {
+                return Err(LoadError::Forbidden {
+                    name: module.name.clone(),
+                    line: 1,
+                    column: 1,
+                    function: ENTRY_PACKAGE.into(),
+                });
+            }
+        }
+        let data_json = data.to_string();
+        let program = on_a_large_stack(|| compile(modules, &data_json))?;
+        check_functions(&program)?;
+        check_calls(&program)?;
+        check_kinds(&program)?;
+        let engine = Self {
+            has_grants: rule(&program, "grants").is_some(),
+            program,
+            data_json,
+            timeout,
+            idle: std::array::from_fn(|_| Mutex::new(None)),
+        };
+        let machine = engine.machine().map_err(|fault| compile_error(fault.text()))?;
+        engine.give_back(machine);
+        Ok(engine)
+    }
+
+    /// Evaluates the contract's four rules on `input_json`.
+    pub fn evaluate(&self, input_json: &str) -> Result<serde_json::Value, Fault> {
+        let mut machine = match self.take() {
+            Some(machine) => machine,
+            None => self.machine()?,
+        };
+        // A machine that panicked or failed is dropped: nothing of it reaches the next decision.
+        let evaluated = catch_unwind(AssertUnwindSafe(|| self.run(&mut machine, input_json)));
+        let answer = evaluated.map_err(|_| Fault::Broken("evaluator panicked".into()))??;
+        self.give_back(machine);
+        Ok(answer)
+    }
+
+    fn run(&self, machine: &mut RegoVM, input_json: &str) -> Result<serde_json::Value, Fault> {
+        let input = regorus::Value::from_json_str(input_json).map_err(|error| Fault::Broken(error.to_string()))?;
+        machine.set_input(input);
+        let answer = machine.execute_entry_point_by_name(ENTRY).map_err(|error| match error {
+            VmError::TimeLimitExceeded { limit, .. } => {
+                Fault::Timeout(format!("evaluation ran past {} ms", limit.as_millis()))
+            }
+            VmError::InstructionLimitExceeded { limit, .. } => {
+                Fault::Timeout(format!("evaluation ran past {limit} instructions"))
+            }
+            error => Fault::Failed(error.to_string()),
+        })?;
+        let mut answer = serde_json::to_value(&answer).map_err(|error| Fault::Failed(error.to_string()))?;
+        if !answer.is_object() {
+            return Err(Fault::Failed("answered nothing".into()));
+        }
+        if self.has_grants && answer["grants"].is_null() && answer["admit"] == true {
+            return Err(Fault::Failed("admits, but its `grants` are undefined".into()));
+        }
+        machine.set_input(regorus::Value::Undefined);
+        Ok(answer.take())
+    }
+
+    fn machine(&self) -> Result<RegoVM, Fault> {
+        let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
+        let mut machine = RegoVM::new();
+        machine.set_strict_builtin_errors(true);
+        machine.set_max_instructions(MAX_INSTRUCTIONS);
+        machine.set_execution_timer_config(Some(ExecutionTimerConfig {
+            limit: self.timeout,
+            check_interval: TIMER_INTERVAL,
+        }));
+        machine.load_program(Arc::clone(&self.program));
+        let data = regorus::Value::from_json_str(&self.data_json).map_err(|error| broken(&error))?;
+        machine.set_data(data).map_err(|error| broken(&error))?;
+        Ok(machine)
+    }
+
+    fn take(&self) -> Option<RegoVM> {
+        self.slots().find_map(|slot| slot.try_lock().ok()?.take())
+    }
+
+    fn give_back(&self, machine: RegoVM) {
+        let mut machine = Some(machine);
+        for slot in self.slots() {
+            if let Ok(mut slot) = slot.try_lock()
+                && slot.is_none()
+            {
+                *slot = machine.take();
+                return;
+            }
+        }
+    }
+
+    /// The slots, from another one for each thread, so that threads seldom meet.
+    fn slots(&self) -> impl Iterator<Item = &Mutex<Option<RegoVM>>> {
+        let mut hasher = DefaultHasher::new();
+        std::thread::current().id().hash(&mut hasher);
+        let start = usize::try_from(hasher.finish() % MAX_IDLE_MACHINES as u64).unwrap_or(0);
+        self.idle.iter().cycle().skip(start).take(MAX_IDLE_MACHINES)
+    }
+}
+
+impl Fault {
+    /// What happened, for a person.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Timeout(text) | Self::Failed(text) | Self::Broken(text) => text,
+        }
+    }
+}
+
+fn compile(modules: &[Source], data_json: &str) -> Result<Arc<Program>, LoadError> {
+    let fault = |error: &dyn std::fmt::Display| compile_error(&error.to_string());
+    let mut engine = regorus::Engine::new();
+    engine.set_strict_builtin_errors(true);
+    for module in modules {
+        engine.add_policy(module.name.clone(), module.text.clone()).map_err(|error| fault(&error))?;
+    }
+    engine.add_policy(ENTRY_NAME.into(), ENTRY_MODULE.into()).map_err(|error| fault(&error))?;
+    let data = regorus::Value::from_json_str(data_json).map_err(|error| fault(&error))?;
+    engine.add_data(data).map_err(|error| fault(&error))?;
+    let compiled = engine.compile_with_entrypoint(&ENTRY.into()).map_err(|error| fault(&error))?;
+    Compiler::compile_from_policy(&compiled, &[ENTRY]).map_err(|error| fault(&error))
+}
+
+fn compile_error(report: &str) -> LoadError {
+    LoadError::Compile { report: format!("\n{}", report.trim()) }
+}
+
+/// Runs `work` on a thread whose stack holds the deepest syntax tree that [`super::scrutiny::MAX_MODULE_BYTES`] can write.
+pub(super) fn on_a_large_stack<T: Send>(work: impl FnOnce() -> Result<T, LoadError> + Send) -> Result<T, LoadError> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("policy-compiler".into())
+            .stack_size(COMPILER_STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(|error| compile_error(&format!("cannot start the compiler: {error}")))?
+            .join()
+            .unwrap_or_else(|_| Err(compile_error("compiler panicked")))
+    })
+}
+
+fn check_functions(program: &Program) -> Result<(), LoadError> {
+    match program.builtin_info_table.iter().find(|builtin| !FUNCTIONS.contains(&builtin.name.as_str())) {
+        Some(builtin) => Err(LoadError::FunctionNotListed { function: builtin.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses circles and towers of rules: the machine evaluates a rule inside a rule on the thread's own stack.
+fn check_calls(program: &Program) -> Result<(), LoadError> {
+    let calls = calls(program);
+    let mut depths = vec![None; program.rule_infos.len()];
+    for start in 0..program.rule_infos.len() {
+        let depth = depth(program, &calls, &mut depths, &mut vec![start])?;
+        if depth > MAX_RULE_DEPTH {
+            let rule = rule_name(program, start);
+            return Err(LoadError::TooDeep { rule, depth, limit: MAX_RULE_DEPTH });
+        }
+    }
+    Ok(())
+}
+
+/// The longest chain of rules below the last one of `path`; its own recursion is at most one level past the limit deep.
+fn depth(
+    program: &Program,
+    calls: &[Vec<usize>],
+    depths: &mut [Option<usize>],
+    path: &mut Vec<usize>,
+) -> Result<usize, LoadError> {
+    let rule = *path.last().expect("the path begins with a rule");
+    if let Some(depth) = depths[rule] {
+        return Ok(depth);
+    }
+    let mut deepest = 0;
+    for &callee in &calls[rule] {
+        if let Some(start) = path.iter().position(|above| *above == callee) {
+            let chain = path.iter().skip(start).chain([&callee]).map(|rule| rule_name(program, *rule)).collect();
+            return Err(LoadError::Recursion { chain });
+        }
+        if path.len() > MAX_RULE_DEPTH {
+            return Ok(path.len());
+        }
+        path.push(callee);
+        deepest = deepest.max(1 + depth(program, calls, depths, path)?);
+        path.pop();
+    }
+    if path.len() + deepest <= MAX_RULE_DEPTH {
+        depths[rule] = Some(deepest);
+    }
+    Ok(deepest)
+}
+
+/// Which rules each rule calls. A body is the run of instructions from its entry to the next one's.
+fn calls(program: &Program) -> Vec<Vec<usize>> {
+    let mut owners = BTreeMap::new();
+    for (rule, info) in program.rule_infos.iter().enumerate() {
+        let bodies = info.definitions.iter().flatten().chain(info.destructuring_blocks.iter().flatten());
+        owners.extend(bodies.map(|entry| (*entry as usize, rule)));
+    }
+    let mut calls = vec![Vec::new(); program.rule_infos.len()];
+    for (at, instruction) in program.instructions.iter().enumerate() {
+        let Some((_, &owner)) = owners.range(..=at).next_back() else { continue };
+        match instruction {
+            Instruction::CallRule { rule_index, .. } => calls[owner].push(usize::from(*rule_index)),
+            Instruction::FunctionCall { params_index } => {
+                let called = program.instruction_data.get_function_call_params(*params_index);
+                calls[owner].extend(called.map(|call| usize::from(call.func_rule_index)));
+            }
+            // A computed name may be any rule's.
+            Instruction::VirtualDataDocumentLookup { .. } => calls[owner].extend(0..program.rule_infos.len()),
+            _ => {}
+        }
+    }
+    for callees in &mut calls {
+        callees.sort_unstable();
+        callees.dedup();
+    }
+    calls
+}
+
+fn check_kinds(program: &Program) -> Result<(), LoadError> {
+    for name in ["refuse", "warn"] {
+        // A complete rule with two values is undefined, and an undefined refusal refuses nothing.
+        if rule(program, name).is_some_and(|info| info.rule_type != RuleType::PartialSet) {
+            let expected = "a set, written `contains`";
+            return Err(LoadError::RuleKind { rule: name, found: "no set", expected });
+        }
+    }
+    Ok(())
+}
+
+fn rule<'a>(program: &'a Program, name: &str) -> Option<&'a RuleInfo> {
+    let path = format!("data.witgate.admission.{name}");
+    program.rule_infos.iter().find(|info| info.name == path)
+}
+
+fn rule_name(program: &Program, index: usize) -> String {
+    program.rule_infos.get(index).map_or_else(|| index.to_string(), |info| info.name.clone())
+}
+
+/// The package of the rule that is evaluated; policies may not use the name.
+const ENTRY_PACKAGE: &str = "witgate_gateway";
+const ENTRY_NAME: &str = "gateway.rego";
+const ENTRY: &str = "data.witgate_gateway.answer";
+/// One entry point for all four rules: what they share is computed once an execution, not once an entry point. Each has a
+/// default, because one undefined member makes the whole object undefined.
+const ENTRY_MODULE: &str = "package witgate_gateway
+
+answer := {\"admit\": admit, \"refuse\": refuse, \"warn\": warn, \"grants\": grants}
+
+default admit := false
+
+admit := data.witgate.admission.admit
+
+default refuse := []
+
+refuse := data.witgate.admission.refuse
+
+default warn := []
+
+warn := data.witgate.admission.warn
+
+default grants := null
+
+grants := data.witgate.admission.grants
+";
+
+/// Instructions of one evaluation: about 100 ms of them. regorus' own default of 25,000 is too few for 200 imports.
+const MAX_INSTRUCTIONS: usize = 2_000_000;
+/// Instructions between two looks at the clock.
+const TIMER_INTERVAL: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
+/// Machines that are kept for the next decision; more threads make their own for the time of a burst.
+const MAX_IDLE_MACHINES: usize = 16;
+/// Rules inside rules: a level takes some kilobytes of a thread's stack of 2 MiB.
+const MAX_RULE_DEPTH: usize = 48;
+/// Address space for the compiler's recursion, touched only as far as it is used.
+const COMPILER_STACK_BYTES: usize = 256 << 20;
+
+/// The built-in functions that policies may reach: values in, values out, work in proportion to what they are given.
+const FUNCTIONS: &[&str] = &[
+    "__builtin_sets.intersection",
+    "__builtin_sets.union",
+    "abs",
+    "array.concat",
+    "array.reverse",
+    "array.slice",
+    "base64.decode",
+    "base64.encode",
+    "base64.is_valid",
+    "bits.and",
+    "bits.negate",
+    "bits.or",
+    "bits.rsh",
+    "bits.xor",
+    "ceil",
+    "concat",
+    "contains",
+    "count",
+    "endswith",
+    "floor",
+    "format_int",
+    "glob.match",
+    "glob.quote_meta",
+    "hex.decode",
+    "hex.encode",
+    "indexof",
+    "indexof_n",
+    "intersection",
+    "is_array",
+    "is_boolean",
+    "is_null",
+    "is_number",
+    "is_object",
+    "is_set",
+    "is_string",
+    "json.filter",
+    "json.is_valid",
+    "json.marshal",
+    "json.remove",
+    "json.unmarshal",
+    "lower",
+    "max",
+    "min",
+    "object.filter",
+    "object.get",
+    "object.keys",
+    "object.remove",
+    "object.subset",
+    "object.union",
+    "object.union_n",
+    "print",
+    "product",
+    "regex.is_valid",
+    "regex.match",
+    "regex.replace",
+    "regex.split",
+    "regex.find_n",
+    "replace",
+    "round",
+    "semver.compare",
+    "semver.is_valid",
+    "sort",
+    "split",
+    "sprintf",
+    "startswith",
+    "strings.any_prefix_match",
+    "strings.any_suffix_match",
+    "strings.count",
+    "strings.replace_n",
+    "strings.reverse",
+    "substring",
+    "sum",
+    "time.add_date",
+    "time.clock",
+    "time.date",
+    "time.diff",
+    "time.parse_duration_ns",
+    "time.parse_ns",
+    "time.parse_rfc3339_ns",
+    "time.weekday",
+    "to_number",
+    "trim",
+    "trim_left",
+    "trim_prefix",
+    "trim_right",
+    "trim_space",
+    "trim_suffix",
+    "type_name",
+    "union",
+    "units.parse",
+    "units.parse_bytes",
+    "upper",
+];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn source(text: &str) -> Vec<Source> {
+        vec![Source { name: "p.rego".into(), text: text.into() }]
+    }
+
+    fn load(text: &str) -> Result<Engine, LoadError> {
+        Engine::compile(&source(text), &json!({}), Duration::from_millis(100))
+    }
+
+    fn admission(rules: &str) -> Result<Engine, LoadError> {
+        load(&format!("package witgate.admission\n\n{rules}\n"))
+    }
+
+    #[test]
+    fn says_where_a_policy_does_not_compile() {
+        let report = |rules| match admission(rules) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("`{rules}` compiled"),
+        };
+        for (rules, place, words) in [
+            ("admit if {", "p.rego:", "error:"),
+            ("admit if x == 1", "p.rego:3:", "unsafe"),
+            ("admit if unknown_function(1)", "p.rego:3:", "unknown_function"),
+        ] {
+            let report = report(rules);
+            assert!(report.contains(place) && report.contains(words), "{report}");
+        }
+    }
+
+    #[test]
+    fn refuses_rules_that_run_in_circles() {
+        for rules in [
+            "f(x) := f(x + 1)\nadmit if f(1)",
+            "f(x) := g(x)\ng(x) := f(x)\nadmit if f(1)",
+            "admit if b\nadmit if c\nb if c\nc if b",
+            "admit if data.witgate.admission[input.name]",
+            "a := {x | some x in b}\nb := {x | some x in a}\nadmit if a",
+        ] {
+            let error = admission(rules).map(|_| ()).unwrap_err();
+            let known = matches!(&error, LoadError::Recursion { .. })
+                || matches!(&error, LoadError::Compile { report } if report.contains("ecursion"));
+            assert!(known, "`{rules}` gave {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_towers_of_rules_past_the_limit() {
+        let tower = |levels: usize| {
+            let mut rules = format!("admit if r0\nr{levels} := true\n");
+            for level in 0..levels {
+                rules.push_str(&format!("r{level} if r{}\n", level + 1));
+            }
+            rules
+        };
+        // Two levels stand above: the entry and its `admit`.
+        let engine = admission(&tower(MAX_RULE_DEPTH - 3)).unwrap();
+        assert_eq!(engine.evaluate("{}").unwrap()["admit"], true);
+        assert!(matches!(admission(&tower(MAX_RULE_DEPTH + 3)).map(|_| ()), Err(LoadError::TooDeep { .. })));
+        assert!(admission(&tower(2000)).is_err());
+    }
+
+    #[test]
+    fn refuses_functions_that_are_not_listed() {
+        let error = admission("admit if trace(\"x\")").map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "policies may not use `trace`");
+    }
+
+    #[test]
+    fn refuses_refusals_that_could_be_undefined() {
+        for rules in ["refuse := []", "default refuse := []", "warn[x] := 1 if x := \"a\""] {
+            let error = admission(rules).map(|_| ()).unwrap_err();
+            assert!(matches!(error, LoadError::RuleKind { .. }), "`{rules}` gave {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_the_gateways_own_package() {
+        assert!(load("package witgate_gateway\n\nadmit := true\n").is_err());
+    }
+
+    #[test]
+    fn hostile_syntax_is_answered_soon() {
+        for text in [
+            format!("x := {}", "[".repeat(20_000)),
+            format!("x := {}1{}", "[".repeat(16), "]".repeat(16)),
+            format!("x := {}1{}", "[{(".repeat(5), ")}]".repeat(5)),
+            format!("x := {}1{}", "{\"a\":".repeat(16), "}".repeat(16)),
+            format!("x := {}1", "1 +\n".repeat(20_000)),
+            format!("x := {}1", "-".repeat(1000)),
+            format!("x if {}true", "not ".repeat(200)),
+            format!("x := a{}", ".a".repeat(400)),
+        ] {
+            let started = std::time::Instant::now();
+            let _ = load(&format!("package witgate.admission\n{text}\n"));
+            assert!(started.elapsed() < Duration::from_secs(5), "{} took {:?}", &text[..20], started.elapsed());
+        }
+    }
+
+    #[test]
+    fn evaluation_ends_at_its_limit() {
+        for rules in [
+            "admit if { some a in input.n; some b in input.n; some c in input.n; some d in input.n; a + b + c + d < 0 }",
+            "x := [a | some a in input.n; some b in input.n; some c in input.n]\nadmit if count(x) < 0",
+            "admit if { every a in input.n { every b in input.n { every c in input.n { a + b + c >= 0 } } } }",
+        ] {
+            let engine = admission(rules).unwrap();
+            let input = json!({"n": (0..500).collect::<Vec<_>>()}).to_string();
+            let started = std::time::Instant::now();
+            assert!(matches!(engine.evaluate(&input), Err(Fault::Timeout(_))), "`{rules}` ended");
+            assert!(started.elapsed() < Duration::from_secs(2), "`{rules}` took {:?}", started.elapsed());
+        }
+    }
+
+    #[test]
+    fn a_machine_forgets_the_last_decision() {
+        let engine = admission("admit if input.good\nrefuse contains input.x").unwrap();
+        for (input, admit, refuse) in
+            [("{\"good\":true,\"x\":1}", true, json!([1])), ("{}", false, json!([])), ("{\"good\":true}", true, json!([]))]
+        {
+            let answer = engine.evaluate(input).unwrap();
+            assert_eq!((&answer["admit"], &answer["refuse"]), (&json!(admit), &refuse));
+        }
+    }
+
+    #[test]
+    fn a_machine_that_failed_is_not_used_again() {
+        let engine = admission("admit if upper(input.x) == \"A\"").unwrap();
+        assert!(matches!(engine.evaluate("{\"x\":1}"), Err(Fault::Failed(_))));
+        assert_eq!(engine.evaluate("{\"x\":\"a\"}").unwrap()["admit"], true);
+    }
+
+    #[test]
+    fn a_failing_function_is_no_way_around_a_negation() {
+        let engine = admission("admit if not startswith(input.x, \"evil\")").unwrap();
+        assert!(matches!(engine.evaluate("{\"x\":1}"), Err(Fault::Failed(_))));
+    }
+
+    #[test]
+    fn a_panic_inside_is_a_broken_machine() {
+        let engine = admission("admit if sprintf(input.x, [1]) == \"1\"").unwrap();
+        assert!(matches!(engine.evaluate("{\"x\":\"%\u{bd}d\"}"), Err(Fault::Broken(_) | Fault::Failed(_))));
+        assert_eq!(engine.evaluate("{\"x\":\"%d\"}").unwrap()["admit"], true);
+    }
+
+    #[test]
+    fn grants_that_contradict_themselves_admit_nobody() {
+        let engine = admission("admit := true\ngrants := {} if input.a\ngrants := {\"links\": []} if input.b").unwrap();
+        assert!(matches!(engine.evaluate("{\"a\":true,\"b\":true}"), Err(Fault::Failed(_))));
+        assert_eq!(engine.evaluate("{\"a\":true}").unwrap()["grants"], json!({}));
+    }
+
+    #[test]
+    fn a_verdict_that_contradicts_itself_is_no_admission() {
+        let engine = admission("admit := true if input.a\nadmit := false if input.b").unwrap();
+        match engine.evaluate("{\"a\":true,\"b\":true}") {
+            Ok(answer) => assert_eq!(answer["admit"], false),
+            Err(fault) => assert!(matches!(fault, Fault::Failed(_))),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+# METADATA
+# title: May this caller run this component here
+# description: |
+#   The contract: `admit`, `refuse`, `warn` and `grants`. The gateway admits when its floor passes, `admit` is true,
+#   `refuse` is empty and every import of the component is covered by `grants.imports`. Nothing here can lift the floor.
+package witgate.admission
+
+import data.witgate.patterns
+import data.witgate.signatures
+
+# METADATA
+# title: The one way in
+# description: Said with what must be there, so that a missing field refuses; the reasons below only explain.
+default admit := false
+
+admit if {
+	signatures.allowed
+	count(matching) > 0
+	count(links_not_granted) == 0
+	count(refuse) == 0
+}
+
+# METADATA
+# title: The patterns of the caller
+# description: A SPIFFE ID with its folders when it was proven by an SVID, or the word `local`.
+caller_patterns := patterns.covering(input.caller.id) if input.caller.kind == "x509-svid"
+
+caller_patterns := {"local"} if input.caller.kind == "local"
+
+host_patterns := patterns.covering(input.host)
+
+# METADATA
+# title: The grant rules that name this caller for this reference, whatever the host
+named contains index if {
+	some index, rule in data.witgate.grants
+	some pattern in rule.callers
+	pattern in caller_patterns
+	some reference in rule.references
+	reference in signatures.reference_patterns
+}
+
+# METADATA
+# title: The grant rules that apply
+# description: The caller asks for itself, or the rule lets it speak for the host.
+matching contains index if {
+	some index in named
+	input.host == input.caller.id
+}
+
+matching contains index if {
+	some index in named
+	some pattern in data.witgate.grants[index].hosts
+	pattern in host_patterns
+}
+
+# METADATA
+# title: What is granted: the union of what the rules grant, within the smallest of their limits
+grants := {
+	"imports": granted_imports,
+	"links": granted_links,
+	"config": granted_config,
+	"limits": granted_limits,
+	"lifetime_s": min(lifetimes),
+} if {
+	count(lifetimes) > 0
+} else := {
+	"imports": granted_imports,
+	"links": granted_links,
+	"config": granted_config,
+	"limits": granted_limits,
+}
+
+granted_imports contains pattern if {
+	some index in matching
+	some pattern in data.witgate.grants[index].imports
+}
+
+granted_links contains link if {
+	some index in matching
+	some link in data.witgate.grants[index].links
+}
+
+granted_config contains entry if {
+	some index in matching
+	some entry in data.witgate.grants[index].config
+}
+
+granted_limits[name] := min(values) if {
+	some name in ["memory_bytes", "fuel", "timeout_ms"]
+	values := {value | some index in matching; value := data.witgate.grants[index].limits[name]}
+	count(values) > 0
+}
+
+lifetimes contains seconds if {
+	some index in matching
+	seconds := data.witgate.grants[index].lifetime_s
+}
+
+links_not_granted contains link if {
+	some link in input.links
+	not link in granted_links
+}
+
+refuse contains reason if some reason in signatures.refuse
+
+# METADATA
+# title: No rule speaks for the caller
+refuse contains reason if {
+	count(named) == 0
+	reason := {
+		"code": "caller-not-granted",
+		"about": input.caller.id,
+		"detail": sprintf("no grant rule names `%s` for `%s`", [input.caller.id, signatures.reference]),
+		"hint": "add a rule for this caller to `witgate.grants` in the policy's data",
+	}
+}
+
+# METADATA
+# title: The caller speaks for another host
+refuse contains reason if {
+	count(named) > 0
+	count(matching) == 0
+	reason := {
+		"code": "host-not-caller",
+		"about": input.host,
+		"detail": sprintf("`%s` may not ask on behalf of `%s`", [input.caller.id, input.host]),
+		"hint": "let the host ask for itself, or name it in `hosts` of the caller's grant rule",
+	}
+}
+
+# METADATA
+# title: The caller asks for a link that no rule grants
+refuse contains reason if {
+	count(matching) > 0
+	some link in links_not_granted
+	reason := {
+		"code": "link-not-granted",
+		"about": link,
+		"detail": sprintf("not granted to `%s`", [input.caller.id]),
+		"hint": "name it in `links` of the caller's grant rule, or do without",
+	}
+}
+
+# METADATA
+# title: What a person should look at although it does not refuse
+# description: Another file of the package `witgate.admission` may add to `refuse` and `warn`; nothing is warned of here.
+warn contains reason if {
+	some index in matching
+	some pattern in data.witgate.grants[index].imports
+	endswith(pattern, "/*")
+	reason := {
+		"code": "grant-without-version",
+		"about": pattern,
+		"detail": "a grant rule covers every version of the package, those to come too",
+		"hint": sprintf("name a track, such as `%s@0.2`", [pattern]),
+	}
+}
