@@ -76,17 +76,28 @@ impl Receipt {
         self.committed_at
     }
 
-    /// A receipt for unit tests of `handover`.
+    /// A receipt for unit tests of `handover`: the newest leaf of a tree whose other leaves are made up, with a proof that
+    /// holds and a checkpoint that nobody signed.
     #[cfg(test)]
     pub(crate) fn for_tests(decision: Uuid, index: u64, now: Timestamp) -> Self {
+        use base64::Engine as _;
+
+        let leaf_hash = Digest::of(b"leaf");
+        // The newest leaf has only left siblings, one for each bit of its index (RFC 6962, 2.1.1).
+        let proof: Vec<_> = (0..index.count_ones()).map(|level| *Digest::of(&level.to_be_bytes()).as_bytes()).collect();
+        let root = proof.iter().fold(*leaf_hash.as_bytes(), |hash, sibling| {
+            *Digest::of(&[[0x01].as_slice(), sibling, &hash].concat()).as_bytes()
+        });
+        let (origin, tree_size) = ("test.example/audit/1", index + 1);
+        let root = base64::engine::general_purpose::STANDARD.encode(root);
         Self {
             decision,
-            origin: "test.example/audit/1".into(),
+            origin: origin.into(),
             index,
-            leaf_hash: Digest::of(b"leaf"),
-            tree_size: index + 1,
-            proof: Vec::new(),
-            checkpoint: String::new(),
+            leaf_hash,
+            tree_size,
+            proof,
+            checkpoint: format!("{origin}\n{tree_size}\n{root}\n\n\u{2014} {origin} AAAA\n"),
             committed_at: now,
         }
     }

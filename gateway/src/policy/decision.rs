@@ -28,6 +28,7 @@ pub enum Verdict {
 pub struct Grant {
     decision: Uuid,
     audience: String,
+    repository: String,
     artifact: Digest,
     component: ComponentFacts,
     world: Digest,
@@ -71,6 +72,7 @@ impl Decision {
         let grant = Grant {
             decision: case.id,
             audience: case.host.clone(),
+            repository: format!("{}/{}", case.reference.upstream, case.reference.repository),
             artifact: case.artifact.digest,
             component: case.artifact.component.clone()?,
             world: world.digest,
@@ -131,6 +133,11 @@ impl Grant {
     /// The one host that may use it: a SPIFFE ID, or `local`.
     pub fn audience(&self) -> &str {
         &self.audience
+    }
+
+    /// Upstream and repository of the reference that was asked for, for people: `ghcr.io/acme/cart`.
+    pub fn repository(&self) -> &str {
+        &self.repository
     }
 
     /// The manifest's digest.
