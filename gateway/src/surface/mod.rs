@@ -1,1 +1,85 @@
 //! What it would touch: bytes become imports and exports.
+
+mod listing;
+mod name;
+
+use bytes::Bytes;
+use serde::Serialize;
+use witgate_host_hook::import_name::track;
+use witgate_host_hook::surface::{Found, Item, Kind, read_in_turn};
+
+use self::name::InterfaceName;
+use crate::case::{Digest, Extern, ExternKind, Surface, World};
+
+pub use self::listing::text;
+
+/// Reads a component's bytes; `None` is an artifact without a component layer.
+///
+/// Never fails: bytes that are no component, are too much, panic the reader or take too long are [`Surface::Unreadable`],
+/// which the floor refuses.
+pub async fn inspect(bytes: Option<Bytes>) -> Surface {
+    let Some(bytes) = bytes else {
+        return Surface::Unreadable { detail: "no component layer to read in the artifact".into() };
+    };
+    match read_in_turn(bytes).await {
+        Ok(found) => Surface::Component(world(found)),
+        Err(unreadable) => Surface::Unreadable { detail: unreadable.to_string() },
+    }
+}
+
+/// The `surface_digest` of a log entry: the world's digest, or SHA-256 of the canonical JSON of what could not be read.
+pub fn digest(surface: &Surface) -> Digest {
+    match surface {
+        Surface::Component(world) => world.digest,
+        Surface::Unreadable { .. } => canonical_digest(surface),
+    }
+}
+
+fn world(found: Found) -> World {
+    let imports: Vec<Extern> = found.imports.into_iter().map(external).collect();
+    let exports: Vec<Extern> = found.exports.into_iter().map(external).collect();
+    World { digest: world_digest(&imports, &exports), imports, exports }
+}
+
+/// SHA-256 over `{"exports":[…],"imports":[…]}` as RFC 8785 JSON.
+fn world_digest(imports: &[Extern], exports: &[Extern]) -> Digest {
+    #[derive(Serialize)]
+    struct Externs<'a> {
+        exports: &'a [Extern],
+        imports: &'a [Extern],
+    }
+    canonical_digest(&Externs { exports, imports })
+}
+
+fn canonical_digest(value: &impl Serialize) -> Digest {
+    let json =
+        serde_json_canonicalizer::to_vec(value).expect("broken invariant: a surface is plain JSON without floats");
+    Digest::of(&json)
+}
+
+fn external(item: Item) -> Extern {
+    let parts = InterfaceName::parse(&item.name);
+    Extern {
+        package: parts.map(|parts| parts.package.to_owned()),
+        interface: parts.map(|parts| parts.interface.to_owned()),
+        version: parts.and_then(|parts| parts.version).map(str::to_owned),
+        track: track(&item.name),
+        kind: kind(item.kind),
+        items: item.items,
+        name: item.name,
+    }
+}
+
+fn kind(kind: Kind) -> ExternKind {
+    match kind {
+        Kind::Instance => ExternKind::Instance,
+        Kind::Func => ExternKind::Func,
+        Kind::Type => ExternKind::Type,
+        Kind::CoreModule => ExternKind::CoreModule,
+        Kind::Component => ExternKind::Component,
+        Kind::Value => ExternKind::Value,
+    }
+}
+
+#[cfg(all(test, feature = "dev"))]
+mod tests;

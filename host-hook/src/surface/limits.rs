@@ -18,6 +18,8 @@ pub const MAX_CUSTOM_BYTES: u64 = 4 << 20;
 pub const MAX_COMPONENT_SECTION_BYTES: u64 = 1 << 20;
 /// One section of a core module other than code, data and custom sections, in bytes: 16 MiB.
 pub const MAX_CORE_SECTION_BYTES: u64 = 16 << 20;
+/// One name of a surface, in bytes: 1 KiB. The longest in WASI 0.2 has 54.
+pub const MAX_NAME_BYTES: usize = 1 << 10;
 /// The names and items of a surface together, in bytes: 256 KiB. All of WASI 0.2 takes 20 KiB.
 pub const MAX_LISTING_BYTES: usize = 256 << 10;
 /// How long one component may be read: 2 s of wall time. 18 MB take 11 ms, the worst shapes found 0.5 s.

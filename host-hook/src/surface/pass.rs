@@ -8,7 +8,7 @@ use wasmparser::{Chunk, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use super::{
     BUDGET, Found, Item, Kind, MAX_BYTES, MAX_COMPONENT_SECTION_BYTES, MAX_CORE_SECTION_BYTES, MAX_CUSTOM_BYTES,
-    MAX_EXTERNS, MAX_LISTING_BYTES, MAX_NESTED_EXTERNS, MAX_NESTING, MAX_SECTIONS, Unreadable,
+    MAX_EXTERNS, MAX_LISTING_BYTES, MAX_NAME_BYTES, MAX_NESTED_EXTERNS, MAX_NESTING, MAX_SECTIONS, Unreadable,
 };
 
 /// Reads `bytes` on the calling thread, which must have [`super::STACK_BYTES`] of stack, until `deadline`.
@@ -45,7 +45,8 @@ pub(super) fn read(bytes: &[u8], deadline: Instant) -> Result<Found, Unreadable>
 /// adds the component model. All of the component model's unfinished parts are off: values, `implements`, maps, 64 bit.
 ///
 /// A host with fewer features refuses later, at compilation. One with more needs a change here first.
-const FEATURES: WasmFeatures = WasmFeatures::WASM3.difference(WasmFeatures::THREADS).union(WasmFeatures::COMPONENT_MODEL);
+const FEATURES: WasmFeatures =
+    WasmFeatures::WASM3.difference(WasmFeatures::THREADS).union(WasmFeatures::COMPONENT_MODEL);
 
 /// Function bodies between two looks at the clock; everything else looks at it each time.
 const BODIES_PER_LOOK: usize = 1024;
@@ -219,6 +220,7 @@ fn describe(
     listing_bytes: &mut usize,
 ) -> Result<Item, Unreadable> {
     let mut keep = |text: String| {
+        within("bytes in one name", text.len() as u64, MAX_NAME_BYTES as u64)?;
         *listing_bytes += text.len();
         within("bytes of names", *listing_bytes as u64, MAX_LISTING_BYTES as u64).map(|()| text)
     };

@@ -3,6 +3,9 @@
 //! No wasm toolchain is needed, no binary stands in git: a component of 1 to 10 KB takes milliseconds to build. They import
 //! WASI 0.2.12 and really run on wasmtime 48.
 
+mod binary;
+pub mod hostile;
+mod padded;
 mod wasi;
 
 use std::fmt::Write as _;
@@ -10,6 +13,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
+pub use self::padded::padded;
 pub use self::wasi::VERSION as WASI_VERSION;
 
 /// The longest message a component can say, in bytes: the room between the message and the allocator's first byte.
@@ -100,7 +104,7 @@ fn build(world: &str, module: &str) -> Vec<u8> {
     from_text(world, module).unwrap_or_else(|error| panic!("broken invariant: the texts in here build: {error:#}"))
 }
 
-/// One page of memory with `message` at [`MESSAGE_AT`], and an allocator that starts over past 60,000 bytes: enough for calls
+/// One page of memory with `message` at 1024, and an allocator that starts over past 60,000 bytes: enough for calls
 /// that keep nothing.
 fn memory(message: &str) -> String {
     assert!(
