@@ -1,5 +1,6 @@
 //! What we said: the tamper-evident log.
 
 mod receipt;
+pub mod tlog;
 
 pub use receipt::Receipt;
