@@ -5,6 +5,8 @@ mod files;
 mod pattern;
 mod settings;
 mod source;
+#[cfg(all(test, feature = "dev"))]
+mod tests;
 mod trust;
 pub(crate) mod workload_api;
 

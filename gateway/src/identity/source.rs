@@ -211,6 +211,12 @@ impl Identity {
         self.status.current().available
     }
 
+    /// The certificate that handshakes show now, DER.
+    #[cfg(test)]
+    pub(super) fn own_leaf(&self) -> Option<Vec<u8>> {
+        self.source.svid().ok().map(|svid| svid.leaf().as_bytes().to_vec())
+    }
+
     fn allows(&self, id: &SpiffeId) -> bool {
         self.callers.load().iter().any(|pattern| pattern.matches_id(id))
     }

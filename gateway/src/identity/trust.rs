@@ -8,8 +8,8 @@ use crate::case::Timestamp;
 
 /// The trust bundles as they stood at one moment.
 ///
-/// Take it before a handshake: what was verified in between is compared with what is trusted later.
-#[derive(Clone, Debug)]
+/// The default trusts nobody. Take it before a handshake: what was verified in between is compared with what is trusted later.
+#[derive(Clone, Debug, Default)]
 pub struct Trust(pub(super) Option<Arc<X509BundleSet>>);
 
 impl Trust {

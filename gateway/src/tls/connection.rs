@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use hyper::body::Incoming;
+use hyper::body::Body as HttpBody;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -113,12 +113,15 @@ pub(super) async fn serve(io: Io, protocol: Protocol, proof: Proof, guest: &Gues
     let _ = tokio::time::timeout(millis(limits.drain_ms), connection).await;
 }
 
-async fn answer(
-    mut request: hyper::Request<Incoming>,
+async fn answer<B>(
+    mut request: hyper::Request<B>,
     proof: Arc<Proof>,
     app: Router,
     requests: Requests,
-) -> Result<Response<Held>, Infallible> {
+) -> Result<Response<Held>, Infallible>
+where
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+{
     let open = requests.begin();
     let response = match proof.caller(Timestamp::now()) {
         Ok(caller) => {
@@ -215,5 +218,33 @@ impl AsyncWrite for Io {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+#[cfg(all(test, feature = "dev"))]
+mod tests {
+    use super::*;
+    use crate::tls::tests::World;
+
+    /// The connection's own end comes first in real life: here the request does.
+    #[tokio::test]
+    async fn a_request_past_the_end_is_answered_401() {
+        let world = World::start().await;
+        let svid = world.host("/host/a");
+        let trust = world.identity.trust();
+        let early = Timestamp::now() - Duration::from_secs(7200);
+        let leaf = crate::dev::spiffe::Leaf::lasting(early, Duration::from_secs(3600));
+        let past = world.ca.issue("/host/a", &leaf).unwrap();
+        let ask = async |svid: &crate::dev::spiffe::Svid, proven: Timestamp| {
+            let certificate = svid.chain_der[0].as_slice().into();
+            let caller = world.identity.caller(&[certificate], proven).unwrap();
+            let proof = Proof::Svid { identity: Arc::clone(&world.identity), caller, trust: trust.clone() };
+            let request = hyper::Request::get("/who").body(Body::empty()).unwrap();
+            answer(request, Arc::new(proof), crate::tls::tests::app(), Requests::new()).await.unwrap()
+        };
+        assert_eq!(ask(&svid, Timestamp::now()).await.status(), StatusCode::OK);
+        let refused = ask(&past, early).await;
+        assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(refused.headers()[header::CONTENT_TYPE], "application/problem+json");
     }
 }

@@ -8,7 +8,7 @@
 mod busy;
 mod connection;
 #[cfg(all(test, feature = "dev"))]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
