@@ -1,1 +1,25 @@
 //! Who vouches: candidates become findings, each verified or rejected.
+//!
+//! The order for one candidate is: size ([`limits`]), shape (`claim.rs`), cryptography (`verify.rs`, by `sigstore-verify`),
+//! the leaf certificate's profile (`certificate.rs`), the statement (`statement.rs`). Whether the signer is one that the
+//! policy wants is for the policy; here everybody whose bundle verifies is named.
+
+mod certificate;
+mod claim;
+mod collector;
+pub mod limits;
+mod one_bundle;
+mod rejection;
+mod settings;
+mod statement;
+mod tree;
+mod trust;
+mod verify;
+
+pub use self::collector::Collector;
+pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
+pub use self::rejection::Rejection;
+pub use self::settings::{KeySettings, RootSettings, RootSource, Settings, StartError};
+pub use self::tree::tree;
+pub use self::trust::Trust;
+

@@ -1,0 +1,166 @@
+//! A bundle's shape: what it claims, before anything is verified.
+
+use serde_json::{Map, Value};
+use sigstore_types::{Bundle, SignatureContent};
+
+use super::limits::{ATTESTATION_BYTES_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX};
+use super::rejection::Rejection;
+use super::statement::Statement;
+use crate::reason::Code;
+use crate::strict_json;
+
+/// The media types of a bundle v0.3 (sigstore/protobuf-specs `sigstore_bundle.proto`).
+const V03: [&str; 2] =
+    ["application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle+json;version=0.3"];
+/// The one payload type that binds a statement to an artifact.
+const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// What an artifact's signature may be in.
+const CONTENTS: [&str; 2] = ["messageSignature", "dsseEnvelope"];
+/// What the signer may be named by.
+const MATERIALS: [&str; 3] = ["certificate", "publicKey", "x509CertificateChain"];
+
+/// Which bundles are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// v0.3 with an inclusion proof on each entry. Media types are not signed: whoever relabels a bundle v0.1 may leave out
+    /// the proof.
+    V03,
+    /// v0.1 to v0.3, for the conformance vectors.
+    Any,
+}
+
+/// What a bundle claims; nothing in here is believed yet.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) bundle: Bundle,
+    /// Read from the very payload in `bundle`, so verifying the one verifies the other.
+    pub(super) statement: Option<Statement>,
+}
+
+impl Claim {
+    /// Reads a bundle that can be read in one way only.
+    pub(super) fn read(bytes: &[u8], versions: Versions) -> Result<Self, Rejection> {
+        limit("a bundle", "bytes", bytes.len(), ATTESTATION_BYTES_MAX)?;
+        let value = strict_json::parse(bytes, strict_json::MAX_DEPTH)
+            .map_err(|error| malformed(format!("the bundle cannot be read: {error}")))?;
+        let fields = object(Some(&value), "the bundle")?;
+        known(fields, "the bundle", &["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"])?;
+        if versions == Versions::V03 {
+            media_type(fields)?;
+        }
+        let content = exactly_one(fields, "the bundle", &CONTENTS)?;
+        if content == "messageSignature" {
+            limit("a bundle without statement", "bytes", bytes.len(), SIGNATURE_BYTES_MAX)?;
+        } else {
+            envelope(object(fields.get(content), content)?)?;
+        }
+        let material = object(fields.get("verificationMaterial"), "verificationMaterial")?;
+        let signer = exactly_one(material, "verificationMaterial", &MATERIALS)?;
+        known(
+            material,
+            "verificationMaterial",
+            &["certificate", "publicKey", "x509CertificateChain", "tlogEntries", "timestampVerificationData"],
+        )?;
+        if versions == Versions::V03 && signer == "x509CertificateChain" {
+            return Err(malformed("expected `certificate` in a bundle v0.3, found `x509CertificateChain`"));
+        }
+        entries(material, versions)?;
+        timestamps(material)?;
+        let bundle = serde_json::from_value::<Bundle>(value)
+            .map_err(|error| malformed(format!("the bundle cannot be read: {error}")))?;
+        let statement = match &bundle.content {
+            SignatureContent::DsseEnvelope(envelope) => Some(Statement::read(envelope.payload.as_bytes())?),
+            _ => None,
+        };
+        Ok(Self { bundle, statement })
+    }
+}
+
+fn media_type(bundle: &Map<String, Value>) -> Result<(), Rejection> {
+    let found = match bundle.get("mediaType") {
+        Some(Value::String(found)) if V03.contains(&found.as_str()) => return Ok(()),
+        Some(Value::String(found)) => format!("`{found}`"),
+        _ => "none".into(),
+    };
+    Err(Rejection::mismatch(Code::BUNDLE_UNSUPPORTED, format!("the media type `{}`", V03[0]), found))
+}
+
+fn envelope(envelope: &Map<String, Value>) -> Result<(), Rejection> {
+    let found = envelope.get("payloadType").and_then(Value::as_str).unwrap_or("none");
+    if found != IN_TOTO {
+        let expected = format!("the payload type `{IN_TOTO}`");
+        return Err(Rejection::mismatch(Code::BUNDLE_UNSUPPORTED, expected, format!("`{found}`")));
+    }
+    match envelope.get("signatures").and_then(Value::as_array) {
+        Some(signatures) if signatures.len() == 1 => Ok(()),
+        found => {
+            let found = found.map_or(0, Vec::len);
+            Err(Rejection::mismatch(Code::BUNDLE_MALFORMED, "exactly one signature in the envelope", found))
+        }
+    }
+}
+
+/// At least one entry, each with an inclusion proof: upstream asks for one proof among all of them.
+fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Rejection> {
+    let entries = match material.get("tlogEntries") {
+        Some(Value::Array(entries)) => &entries[..],
+        None => &[],
+        Some(_) => return Err(malformed("`tlogEntries` is no list")),
+    };
+    limit("a bundle", "log entries", entries.len(), LOG_ENTRIES_MAX)?;
+    if entries.is_empty() {
+        return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "a log entry with an inclusion proof", "no entry"));
+    }
+    if versions == Versions::Any {
+        return Ok(());
+    }
+    for (index, entry) in entries.iter().enumerate() {
+        if !entry.get("inclusionProof").is_some_and(Value::is_object) {
+            let found = format!("none on entry {index} of {}", entries.len());
+            return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "an inclusion proof on each log entry", found));
+        }
+    }
+    Ok(())
+}
+
+fn timestamps(material: &Map<String, Value>) -> Result<(), Rejection> {
+    let stamps = material.get("timestampVerificationData").and_then(|data| data.get("rfc3161Timestamps"));
+    limit("a bundle", "time-stamps", stamps.and_then(Value::as_array).map_or(0, Vec::len), TIMESTAMPS_MAX)
+}
+
+fn limit(what: &str, unit: &str, found: usize, limit: usize) -> Result<(), Rejection> {
+    if found <= limit {
+        return Ok(());
+    }
+    let expected = format!("{what} of at most {limit} {unit}");
+    Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, found))
+}
+
+fn object<'a>(value: Option<&'a Value>, name: &str) -> Result<&'a Map<String, Value>, Rejection> {
+    value.and_then(Value::as_object).ok_or_else(|| malformed(format!("expected {name} to be a JSON object")))
+}
+
+/// Refuses fields that upstream would pass over: another reader may take them for the signature or the key.
+fn known(fields: &Map<String, Value>, name: &str, known: &[&str]) -> Result<(), Rejection> {
+    match fields.keys().find(|field| !known.contains(&field.as_str())) {
+        None => Ok(()),
+        Some(field) => Err(malformed(format!("expected no other fields in {name}, found `{field}`"))),
+    }
+}
+
+/// The one of `names` that is there; upstream would take the first and pass over the others.
+fn exactly_one<'a>(fields: &Map<String, Value>, name: &str, names: &[&'a str]) -> Result<&'a str, Rejection> {
+    let found = names.iter().copied().filter(|field| fields.contains_key(*field)).collect::<Vec<_>>();
+    match found[..] {
+        [one] => Ok(one),
+        _ => {
+            let list = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            let found = if found.is_empty() { "none".to_owned() } else { list(&found) };
+            Err(malformed(format!("expected exactly one of {} in {name}, found {found}", list(names))))
+        }
+    }
+}
+
+fn malformed(detail: impl AsRef<str>) -> Rejection {
+    Rejection::new(Code::BUNDLE_MALFORMED, detail)
+}

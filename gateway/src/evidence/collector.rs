@@ -1,0 +1,180 @@
+//! All candidates of one artifact, each turned into a finding.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moka::sync::Cache;
+
+use super::claim::{Claim, Versions};
+use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, VERDICT_CACHE_BYTES};
+use super::rejection::{Fault, Rejection};
+use super::trust::Trust;
+use super::verify::{About, Verified, verify};
+use crate::case::{
+    ArtifactFacts, Candidate, CandidateSource, Candidates, Digest, Evidence, Finding, RejectedFinding, Timestamp,
+};
+use crate::outage::{Outage, Peer};
+use crate::reason::Code;
+
+/// Checks candidates against one [`Trust`], remembering what it found.
+pub struct Collector {
+    checker: Arc<Checker>,
+}
+
+struct Checker {
+    trust: Trust,
+    /// Immutable facts: what a bundle of these bytes is worth for this artifact under this trust, at any time.
+    verdicts: Cache<VerdictKey, Verdict>,
+}
+
+/// Artifact, bundle, trust.
+type VerdictKey = (Digest, Digest, Digest);
+type Verdict = Arc<Remembered>;
+
+struct Remembered {
+    result: Result<Verified, Rejection>,
+    size_bytes: u32,
+}
+
+impl Collector {
+    /// A collector with nothing remembered.
+    pub fn new(trust: Trust) -> Self {
+        let verdicts = Cache::builder()
+            .max_capacity(VERDICT_CACHE_BYTES)
+            .weigher(|_, verdict: &Verdict| verdict.size_bytes)
+            .build();
+        Self { checker: Arc::new(Checker { trust, verdicts }) }
+    }
+
+    /// The trust it checks against.
+    pub fn trust(&self) -> &Trust {
+        &self.checker.trust
+    }
+
+    /// Turns each candidate into a finding; `manifest` are the bytes of `artifact`.
+    ///
+    /// The work is done on a blocking thread: about half a millisecond for a bundle.
+    ///
+    /// # Errors
+    /// An outage of our own: bytes that are not the artifact's, a trust root that broke, a panic. Nothing of that is
+    /// remembered.
+    pub async fn examine(
+        &self,
+        artifact: &ArtifactFacts,
+        manifest: &Bytes,
+        candidates: Candidates,
+        now: Timestamp,
+    ) -> Result<Evidence, Outage> {
+        let checker = Arc::clone(&self.checker);
+        let (digest, manifest) = (artifact.digest, manifest.clone());
+        let doing = format!("checking the evidence for `{digest}`");
+        on_a_blocking_thread(doing, move || checker.examine(digest, &manifest, candidates, now)).await
+    }
+}
+
+/// Runs `work` off the async threads; a panic in it is an outage.
+async fn on_a_blocking_thread<T: Send + 'static>(
+    doing: String,
+    work: impl FnOnce() -> Result<T, Outage> + Send + 'static,
+) -> Result<T, Outage> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Outage::new(Peer::Internal, doing).because(error)),
+    }
+}
+
+impl Checker {
+    fn examine(
+        &self,
+        artifact: Digest,
+        manifest: &[u8],
+        candidates: Candidates,
+        now: Timestamp,
+    ) -> Result<Evidence, Outage> {
+        let found = Digest::of(manifest);
+        if found != artifact {
+            let doing = format!("checking the evidence for `{artifact}`, handed the bytes of `{found}`");
+            return Err(Outage::new(Peer::Internal, doing));
+        }
+        let Candidates { looked_in, mut list } = candidates;
+        // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
+        list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
+        let mut budget_bytes = EVIDENCE_BYTES_MAX;
+        let mut findings = Vec::with_capacity(list.len());
+        for (index, Candidate { mut source, content }) in list.into_iter().enumerate() {
+            let verdict = match content {
+                Err(defect) => Err(Rejection::new(defect.code, format!("{}: {}", defect.about, defect.detail))),
+                Ok(_) if index >= CANDIDATES_MAX => Err(over("candidates", CANDIDATES_MAX, "one more")),
+                Ok(bytes) if bytes.len() > budget_bytes => {
+                    Err(over("bytes of evidence", EVIDENCE_BYTES_MAX, "one more bundle"))
+                }
+                Ok(bytes) => {
+                    budget_bytes -= bytes.len();
+                    self.check(About { digest: artifact, bytes: Some(manifest) }, &bytes, &mut source)?
+                }
+            };
+            findings.push(finding(source, verdict, now));
+        }
+        findings.sort_by(|a, b| a.source().cmp(b.source()));
+        Ok(Evidence { trust: self.trust.facts(now), looked_in, findings })
+    }
+
+    /// One candidate's verdict, remembered or made; the source gets the digest of what was read.
+    fn check(
+        &self,
+        about: About<'_>,
+        bytes: &[u8],
+        source: &mut CandidateSource,
+    ) -> Result<Result<Verified, Rejection>, Outage> {
+        let digest = Digest::of(bytes);
+        if let Some(announced) = source.digest.replace(digest)
+            && announced != digest
+        {
+            let expected = format!("the bundle `{announced}`");
+            return Ok(Err(Rejection::mismatch(Code::DIGEST_MISMATCH, expected, format!("`{digest}`"))));
+        }
+        let key = (about.digest, digest, self.trust.digest());
+        if let Some(verdict) = self.verdicts.get(&key) {
+            return Ok(verdict.result.clone());
+        }
+        let checked = Claim::read(bytes, Versions::V03).map_err(Fault::from);
+        let result = match checked.and_then(|claim| verify(&self.trust, about, claim)) {
+            Ok(verified) => Ok(verified),
+            Err(Fault::Candidate(rejection)) => Err(rejection),
+            Err(Fault::Ours(outage)) => return Err(outage),
+        };
+        // A log's time lies in the future once only: what is rejected for it may verify a second later.
+        if !matches!(&result, Err(rejection) if rejection.code == Code::LOG_TIME_INVALID) {
+            let size_bytes = u32::try_from(bytes.len() + 1024).unwrap_or(u32::MAX);
+            self.verdicts.insert(key, Arc::new(Remembered { result: result.clone(), size_bytes }));
+        }
+        Ok(result)
+    }
+}
+
+fn size_of(candidate: &Candidate) -> usize {
+    candidate.content.as_ref().map_or(0, Bytes::len)
+}
+
+fn over(what: &str, limit: usize, found: &str) -> Rejection {
+    Rejection::mismatch(Code::LIMIT_EXCEEDED, format!("at most {limit} {what} for one artifact"), found)
+}
+
+fn finding(source: CandidateSource, verdict: Result<Verified, Rejection>, now: Timestamp) -> Finding {
+    match verdict.and_then(|verified| not_from_the_future(verified, now)) {
+        Ok(verified) => Finding::Verified(verified.finding(source)),
+        Err(Rejection { code, detail }) => Finding::Rejected(RejectedFinding { source, code, detail }),
+    }
+}
+
+/// Depends on the clock, so it is asked anew each time and never remembered.
+fn not_from_the_future(verified: Verified, now: Timestamp) -> Result<Verified, Rejection> {
+    let latest = now + jiff::SignedDuration::from_secs(CLOCK_SKEW_S);
+    match verified.times().last() {
+        Some(time) if *time > latest => {
+            let expected = format!("a time-stamp of `{now}` or before");
+            Err(Rejection::mismatch(Code::TIMESTAMP_INVALID, expected, format!("`{time}`")))
+        }
+        _ => Ok(verified),
+    }
+}

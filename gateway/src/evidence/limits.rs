@@ -1,0 +1,38 @@
+//! How much evidence is looked at.
+
+/// The largest bundle with a message signature, in bytes (`design.md` §12; a usual one has 4 KiB).
+pub const SIGNATURE_BYTES_MAX: usize = 1 << 20;
+/// The largest bundle with a DSSE envelope, in bytes (`design.md` §12).
+pub const ATTESTATION_BYTES_MAX: usize = 16 << 20;
+/// What all candidates of one artifact may have together, in bytes; small ones are counted first, so that nobody crowds out
+/// a signature with padding (`design.md` §12).
+pub const EVIDENCE_BYTES_MAX: usize = 32 << 20;
+/// How many candidates of one artifact are looked at, small ones first (`design.md` §12: as many as there are referrers).
+pub const CANDIDATES_MAX: usize = 128;
+/// The largest statement of an attestation, in bytes: its predicate goes into the case and so into the audit log.
+pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
+/// How deep a statement may be nested: the case that holds its predicate stays below [`crate::strict_json::MAX_DEPTH`].
+pub const STATEMENT_DEPTH_MAX: usize = 24;
+/// How many subjects of a statement are looked through (a release of GitHub's has at most 1024).
+pub const SUBJECTS_MAX: usize = 1024;
+/// How many log entries one bundle may have: each costs two signature checks (facts: one or two in the field).
+pub const LOG_ENTRIES_MAX: usize = 8;
+/// How many signed time-stamps one bundle may have: each costs two signature checks.
+pub const TIMESTAMPS_MAX: usize = 8;
+/// How far ahead of our clock a verified time may be, in seconds: what NTP leaves between two machines, with room.
+pub const CLOCK_SKEW_S: i64 = 60;
+/// How many trust roots may be configured: each is tried for each candidate.
+pub const ROOTS_MAX: usize = 8;
+/// How many keys may be configured: each is tried for each key-signed candidate.
+pub const KEYS_MAX: usize = 32;
+/// The largest `trusted_root.json`, in bytes (public good's has 9 KiB).
+pub const ROOT_BYTES_MAX: u64 = 1 << 20;
+/// The largest public key file, in bytes (RSA 4096 in PEM has 800).
+pub const KEY_BYTES_MAX: u64 = 64 << 10;
+/// How much the remembered verdicts may take, in bytes.
+pub const VERDICT_CACHE_BYTES: u64 = 64 << 20;
+/// The longest detail of a rejection, in characters: it is printed and logged.
+pub const DETAIL_CHARS_MAX: usize = 500;
+/// Past what age a trust root is stale, in seconds, unless configured: 30 days (public good's changes a few times a year,
+/// a TUF client refreshes it daily).
+pub const ROOT_MAX_AGE_S: u64 = 30 * 24 * 60 * 60;

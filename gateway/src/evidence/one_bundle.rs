@@ -1,0 +1,100 @@
+//! One bundle against one trusted root: what a conformance client and an offline check ask.
+
+use super::claim::{Claim, Versions};
+use super::rejection::{Fault, Rejection};
+use super::settings::StartError;
+use super::trust::{Key, Root};
+use super::verify::{About, Verified, by_certificate, by_key};
+use crate::case::{Digest, Signer, Timestamp};
+use crate::outage::Outage;
+use crate::reason::Code;
+
+/// What the bundle has to be about.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// Whatever has this digest; signatures over messages by Ed25519 keys cannot be checked so.
+    Digest(Digest),
+}
+
+/// Who has to have signed.
+#[derive(Clone, Copy, Debug)]
+pub enum Expected<'a> {
+    /// A certificate for exactly this identity by exactly this OIDC issuer.
+    Identity {
+        /// The subject alternative name.
+        san: &'a str,
+        /// The OIDC issuer.
+        issuer: &'a str,
+    },
+    /// This key, SPKI PEM.
+    Key {
+        /// The PEM text.
+        pem: &'a str,
+    },
+}
+
+/// Why there is no yes.
+#[derive(Debug, thiserror::Error)]
+pub enum OneBundleError {
+    /// The trusted root or key cannot be used.
+    #[error("cannot use what the bundle is to be checked against")]
+    Trust(#[from] StartError),
+    /// The bundle does not verify.
+    #[error("the bundle does not verify")]
+    Rejected(#[source] Rejection),
+    /// We could not look at it.
+    #[error("the bundle could not be checked")]
+    Outage(#[source] Outage),
+}
+
+/// Verifies one bundle of any version (v0.1 to v0.3) and says when the signature is known to have existed.
+///
+/// The gateway's own path takes v0.3 with an inclusion proof on each entry only; this one is below that rule, as the
+/// conformance vectors hold good bundles of older versions.
+///
+/// # Errors
+/// Anything but a full verification: certificate, SCT, log and identity, or log and key.
+pub fn verify_bundle(
+    trusted_root_json: &[u8],
+    bundle: &[u8],
+    subject: Subject<'_>,
+    expected: Expected<'_>,
+) -> Result<Vec<Timestamp>, OneBundleError> {
+    let root = Root::parse("trusted-root", trusted_root_json, Timestamp::UNIX_EPOCH, u64::MAX)?;
+    let about = match subject {
+        Subject::Bytes(bytes) => About { digest: Digest::of(bytes), bytes: Some(bytes) },
+        Subject::Digest(digest) => About { digest, bytes: None },
+    };
+    let claim = Claim::read(bundle, Versions::Any).map_err(OneBundleError::Rejected)?;
+    let verified = match expected {
+        Expected::Identity { san, issuer } => {
+            by_certificate(&[root], about, claim).and_then(|verified| by_whom(verified, san, issuer))
+        }
+        Expected::Key { pem } => {
+            let key = Key::parse("key", pem.as_bytes())?;
+            by_key(&[root], &[key], "", about, claim)
+        }
+    };
+    match verified {
+        Ok(verified) => Ok(verified.times().to_vec()),
+        Err(Fault::Candidate(rejection)) => Err(OneBundleError::Rejected(rejection)),
+        Err(Fault::Ours(outage)) => Err(OneBundleError::Outage(outage)),
+    }
+}
+
+fn by_whom(verified: Verified, expected_san: &str, expected_issuer: &str) -> Result<Verified, Fault> {
+    match verified.signer() {
+        Signer::Keyless { issuer, .. } if issuer != expected_issuer => {
+            let found = format!("`{issuer}`");
+            Err(Rejection::mismatch(Code::ISSUER_MISMATCH, format!("`{expected_issuer}`"), found).into())
+        }
+        Signer::Keyless { san, .. } if san.value != expected_san => {
+            let found = format!("`{}`", san.value);
+            Err(Rejection::mismatch(Code::IDENTITY_MISMATCH, format!("`{expected_san}`"), found).into())
+        }
+        Signer::Keyless { .. } => Ok(verified),
+        Signer::Key { .. } => Err(Rejection::mismatch(Code::KEY_NOT_TRUSTED, "a certificate", "a key").into()),
+    }
+}

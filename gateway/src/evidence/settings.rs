@@ -1,0 +1,208 @@
+//! What the table `[evidence]` of the configuration says.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::limits::{KEYS_MAX, ROOT_MAX_AGE_S, ROOTS_MAX};
+use crate::case::Timestamp;
+
+/// The table `[evidence]`; without it nobody is trusted, so every candidate is rejected.
+///
+/// ```toml
+/// [[evidence.roots]]
+/// name         = "public-good"
+/// trusted_root = "keys/public-good.trusted_root.json"
+/// max_age_s    = 2592000
+///
+/// [[evidence.keys]]
+/// name = "release"
+/// pem  = "keys/release.pub"
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Sigstore deployments, at most [`ROOTS_MAX`].
+    #[serde(default)]
+    pub roots: Vec<RootSettings>,
+    /// Managed keys, at most [`KEYS_MAX`]; their signatures must be in a log that one of `roots` names.
+    #[serde(default)]
+    pub keys: Vec<KeySettings>,
+}
+
+/// One Sigstore deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootSettings {
+    /// Its name in findings and policies.
+    pub name: String,
+    /// Where its `trusted_root.json` is.
+    pub trusted_root: RootSource,
+    /// The age past which the floor refuses, in seconds.
+    #[serde(default = "default_max_age_s")]
+    pub max_age_s: u64,
+}
+
+/// Where a `trusted_root.json` is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum RootSource {
+    /// In a file that a TUF client refreshes; its age counts from its last modification.
+    File(PathBuf),
+    /// In the configuration itself.
+    Inline(InlineRoot),
+}
+
+/// A `trusted_root.json` in the configuration itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InlineRoot {
+    /// The document.
+    pub json: String,
+    /// When it was put there: its age counts from here.
+    pub refreshed_at: Timestamp,
+}
+
+/// One managed key.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    /// Its name in findings and policies.
+    pub name: String,
+    /// The public key's file, SPKI PEM, as `cosign.pub`.
+    pub pem: PathBuf,
+}
+
+fn default_max_age_s() -> u64 {
+    ROOT_MAX_AGE_S
+}
+
+/// Why the evidence stage cannot start: exit 2.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file cannot be read.
+    #[error("cannot read `{}` of `{name}`", path.display())]
+    Unreadable {
+        /// The root's or key's name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is larger than its limit.
+    #[error("`{}` of `{name}` is larger than {limit_bytes} bytes", path.display())]
+    TooLarge {
+        /// The root's or key's name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// The limit, in bytes.
+        limit_bytes: u64,
+    },
+    /// The trusted root is none.
+    #[error("the trusted root `{name}` cannot be used")]
+    Root {
+        /// The root's name.
+        name: String,
+        /// What the parser says.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The public key is none.
+    #[error("the key `{name}` is no public key in SPKI PEM")]
+    Key {
+        /// The key's name.
+        name: String,
+        /// What the parser says.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// Two roots or keys have one name, or a name is empty.
+    #[error("the name `{name}` in `[evidence]` is empty or stands twice")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// More roots or keys than are tried.
+    #[error("`{setting}` has {found} entries, at most {limit} are allowed")]
+    TooMany {
+        /// `evidence.roots` or `evidence.keys`.
+        setting: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+impl StartError {
+    /// The next thing to do, if there is one to name.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Root { .. } => Some("fetch a fresh one with `cosign trusted-root create` or from your TUF mirror"),
+            Self::Key { .. } => Some("write the public key with `witgate key convert` or `cosign public-key`"),
+            Self::Name { .. } => Some("give each entry of `[[evidence.roots]]` and `[[evidence.keys]]` its own `name`"),
+            Self::Unreadable { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => None,
+        }
+    }
+}
+
+impl Settings {
+    /// Names and numbers, before any file is read.
+    pub(super) fn check(&self) -> Result<(), StartError> {
+        for (setting, found, limit) in
+            [("evidence.roots", self.roots.len(), ROOTS_MAX), ("evidence.keys", self.keys.len(), KEYS_MAX)]
+        {
+            if found > limit {
+                return Err(StartError::TooMany { setting, found, limit });
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        let names = self.roots.iter().map(|root| &root.name).chain(self.keys.iter().map(|key| &key.name));
+        for name in names {
+            if name.is_empty() || !seen.insert(name) {
+                return Err(StartError::Name { name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: serde_json::Value) -> Result<Settings, serde_json::Error> {
+        serde_json::from_value(json)
+    }
+
+    #[test]
+    fn reads_files_and_inline_roots() {
+        let settings = parse(serde_json::json!({
+            "roots": [
+                {"name": "a", "trusted_root": "a.json"},
+                {"name": "b", "trusted_root": {"json": "{}", "refreshed_at": "2025-06-01T12:00:00Z"}, "max_age_s": 60},
+            ],
+            "keys": [{"name": "c", "pem": "c.pub"}],
+        }))
+        .unwrap();
+        assert_eq!(settings.roots[0].max_age_s, ROOT_MAX_AGE_S);
+        assert_eq!(settings.roots[0].trusted_root, RootSource::File("a.json".into()));
+        assert!(matches!(&settings.roots[1].trusted_root, RootSource::Inline(root) if root.json == "{}"));
+        assert!(settings.check().is_ok());
+        assert!(parse(serde_json::json!({"root": []})).is_err(), "an unknown key was taken");
+        assert!(parse(serde_json::json!({"keys": [{"name": "c", "pem": "c", "x": 1}]})).is_err());
+    }
+
+    #[test]
+    fn refuses_names_that_stand_twice() {
+        let key = |name: &str| KeySettings { name: name.into(), pem: "x".into() };
+        let settings = |keys| Settings { roots: Vec::new(), keys };
+        assert!(settings(vec![key("a"), key("b")]).check().is_ok());
+        assert!(matches!(settings(vec![key("a"), key("a")]).check(), Err(StartError::Name { .. })));
+        assert!(matches!(settings(vec![key("")]).check(), Err(StartError::Name { .. })));
+        let many = |count: usize| settings((0..count).map(|number| key(&number.to_string())).collect()).check();
+        assert!(many(KEYS_MAX).is_ok());
+        assert!(matches!(many(KEYS_MAX + 1), Err(StartError::TooMany { .. })));
+    }
+}

@@ -1,0 +1,268 @@
+//! The trust that candidates are checked against, parsed once.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use sigstore_crypto::{KeyAlgorithm, VerificationKey};
+use sigstore_trust_root::{TrustedRoot, TsaAuthority};
+use sigstore_types::{Bundle, DerPublicKey, SignatureContent, TimeRange};
+use sigstore_verify::tsa::verify_timestamp_for_authority;
+use sigstore_verify::{PublicKeyVerificationPolicy, Verifier};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::certificate;
+use super::limits::{KEY_BYTES_MAX, ROOT_BYTES_MAX};
+use super::settings::{KeySettings, RootSettings, RootSource, Settings, StartError};
+use crate::case::{Digest, Timestamp, TrustFacts, TrustKind, canonical_json};
+use crate::strict_json;
+
+/// All configured trust roots and keys.
+pub struct Trust {
+    roots: Vec<Root>,
+    keys: Vec<Key>,
+    digest: Digest,
+}
+
+/// One Sigstore deployment.
+pub(super) struct Root {
+    name: String,
+    digest: Digest,
+    refreshed_at: Timestamp,
+    max_age_s: u64,
+    verifier: Verifier,
+    /// Who may have issued a leaf, for messages only.
+    authorities: Vec<certificate::Authority>,
+    timestamp_authorities: Vec<TsaAuthority>,
+}
+
+/// One managed key.
+pub(super) struct Key {
+    name: String,
+    digest: Digest,
+    policy: PublicKeyVerificationPolicy,
+}
+
+impl Trust {
+    /// Reads and parses what is configured; files are looked at now and never again.
+    ///
+    /// # Errors
+    /// The first root or key that cannot be used.
+    pub fn load(settings: &Settings) -> Result<Self, StartError> {
+        settings.check()?;
+        let roots = settings.roots.iter().map(Root::load).collect::<Result<Vec<_>, _>>()?;
+        let keys = settings.keys.iter().map(Key::load).collect::<Result<Vec<_>, _>>()?;
+        let digest = Digest::of(&canonical_json(&json!({
+            "roots": roots.iter().map(|root| json!([root.name, root.digest])).collect::<Vec<_>>(),
+            "keys": keys.iter().map(|key| json!([key.name, key.digest])).collect::<Vec<_>>(),
+        })));
+        Ok(Self { roots, keys, digest })
+    }
+
+    /// A digest over the names and contents of all roots and keys, in the order of the configuration.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What a case says of the trust at `now`.
+    pub fn facts(&self, now: Timestamp) -> Vec<TrustFacts> {
+        let roots = self.roots.iter().map(|root| TrustFacts {
+            name: root.name.clone(),
+            kind: TrustKind::SigstoreRoot,
+            digest: root.digest,
+            age_s: u64::try_from(now.duration_since(root.refreshed_at).as_secs()).unwrap_or(0),
+            max_age_s: Some(root.max_age_s),
+        });
+        let keys = self.keys.iter().map(|key| TrustFacts {
+            name: key.name.clone(),
+            kind: TrustKind::Key,
+            digest: key.digest,
+            age_s: 0,
+            max_age_s: None,
+        });
+        roots.chain(keys).collect()
+    }
+
+    pub(super) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    pub(super) fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+}
+
+impl Root {
+    fn load(settings: &RootSettings) -> Result<Self, StartError> {
+        let (json, refreshed_at) = match &settings.trusted_root {
+            RootSource::Inline(root) => (root.json.clone().into_bytes(), root.refreshed_at),
+            RootSource::File(path) => read(&settings.name, path, ROOT_BYTES_MAX)?,
+        };
+        Self::parse(&settings.name, &json, refreshed_at, settings.max_age_s)
+    }
+
+    /// Parses a `trusted_root.json` (sigstore/protobuf-specs `sigstore_trustroot.proto`).
+    pub(super) fn parse(name: &str, json: &[u8], refreshed_at: Timestamp, max_age_s: u64) -> Result<Self, StartError> {
+        let unusable =
+            |source: Box<dyn std::error::Error + Send + Sync>| StartError::Root { name: name.into(), source };
+        let value = strict_json::parse(json, strict_json::MAX_DEPTH).map_err(|error| unusable(error.into()))?;
+        let mut root: TrustedRoot = serde_json::from_value(value).map_err(|error| unusable(error.into()))?;
+        let authorities = narrow(&mut root).map_err(|error| unusable(error.into()))?;
+        let verifier = Verifier::new(&root).map_err(|error| unusable(error.into()))?;
+        let timestamp_authorities = root.tsa_authorities();
+        let (name, digest) = (name.into(), Digest::of(json));
+        Ok(Self { name, digest, refreshed_at, max_age_s, verifier, authorities, timestamp_authorities })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Whether the root names the authority that a leaf claims to be issued by. For messages: a claim is no proof.
+    pub(super) fn names_issuer(&self, claimed: &certificate::ClaimedIssuer) -> bool {
+        self.authorities.iter().any(|authority| claimed.may_be(authority))
+    }
+
+    /// The times that this root's authorities give a bundle, and those that its log entries claim. For messages.
+    pub(super) fn times_of(&self, bundle: &Bundle) -> Vec<Timestamp> {
+        let signature = match &bundle.content {
+            SignatureContent::MessageSignature(message) => &message.signature,
+            SignatureContent::DsseEnvelope(envelope) => &envelope.signature.sig,
+            _ => return Vec::new(),
+        };
+        let material = &bundle.verification_material;
+        let stamps = material.timestamp_verification_data.rfc3161_timestamps.iter().filter_map(|stamp| {
+            let check = |tsa| verify_timestamp_for_authority(&stamp.signed_timestamp, signature, tsa).ok();
+            self.timestamp_authorities.iter().find_map(check)
+        });
+        stamps.chain(material.tlog_entries.iter().filter_map(|entry| entry.integrated_time)).collect()
+    }
+}
+
+impl Key {
+    fn load(settings: &KeySettings) -> Result<Self, StartError> {
+        let (pem, _) = read(&settings.name, &settings.pem, KEY_BYTES_MAX)?;
+        Self::parse(&settings.name, &pem)
+    }
+
+    pub(super) fn parse(name: &str, pem: &[u8]) -> Result<Self, StartError> {
+        let unusable = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Key { name: name.into(), source };
+        let pem = std::str::from_utf8(pem).map_err(|error| unusable(error.into()))?;
+        let key = DerPublicKey::from_pem(pem).map_err(|error| unusable(error.into()))?;
+        let algorithm = KeyAlgorithm::from_spki(&key).map_err(|error| unusable(error.into()))?;
+        VerificationKey::from_spki_with_scheme(&key, algorithm.default_signing_scheme())
+            .map_err(|error| unusable(error.into()))?;
+        let digest = Digest::of(key.as_bytes());
+        Ok(Self { name: name.into(), digest, policy: PublicKeyVerificationPolicy::new(key) })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256 of the SPKI DER.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(super) fn policy(&self) -> &PublicKeyVerificationPolicy {
+        &self.policy
+    }
+
+    /// Whether a bundle's hint points at this key. For the order of trying: a hint is not signed.
+    pub(super) fn is_hinted_by(&self, hint: &str) -> bool {
+        hint == STANDARD.encode(self.digest.as_bytes()) || hint == self.digest.hex()
+    }
+}
+
+/// Cuts each authority's window to the time in which its whole chain is valid.
+///
+/// Upstream makes a trust anchor of every certificate of a chain, and an anchor's own validity is never looked at: a leaf
+/// issued by an intermediate that has expired would verify (cosign CVE-2026-24122). With the window cut, no authority is
+/// left at such a time. An authority without any such time is left out.
+fn narrow(root: &mut TrustedRoot) -> Result<Vec<certificate::Authority>, ChainError> {
+    let mut authorities = Vec::new();
+    let mut usable = Vec::new();
+    for mut authority in std::mem::take(&mut root.certificate_authorities) {
+        let chain = authority.cert_chain.certificates.iter().map(|entry| entry.raw_bytes.as_bytes());
+        for certificate in chain.clone() {
+            authorities.push(certificate::Authority::of(&parse(certificate)?));
+        }
+        if let Some(window) = window(authority.valid_for, chain)? {
+            authority.valid_for = Some(window);
+            usable.push(authority);
+        }
+    }
+    root.certificate_authorities = usable;
+    let mut usable = Vec::new();
+    for mut authority in std::mem::take(&mut root.timestamp_authorities) {
+        let chain = authority.cert_chain.certificates.iter().map(|entry| entry.raw_bytes.as_bytes());
+        if let Some(window) = window(authority.valid_for, chain)? {
+            authority.valid_for = Some(window);
+            usable.push(authority);
+        }
+    }
+    root.timestamp_authorities = usable;
+    Ok(authorities)
+}
+
+/// Why an authority's chain cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum ChainError {
+    #[error("a certificate of an authority is no X.509 certificate")]
+    Certificate,
+    #[error("a certificate of an authority has a date that is none")]
+    Date,
+    #[error("an authority has no certificates")]
+    Empty,
+}
+
+/// The part of `valid_for` in which every certificate of the chain is valid, if there is one.
+fn window<'a>(
+    valid_for: Option<TimeRange>,
+    chain: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<TimeRange>, ChainError> {
+    let mut window = valid_for;
+    for certificate in chain {
+        let validity = parse(certificate)?.validity().clone();
+        let second =
+            |time: x509_parser::time::ASN1Time| Timestamp::from_second(time.timestamp()).map_err(|_| ChainError::Date);
+        let (start, end) = (second(validity.not_before)?, second(validity.not_after)?);
+        window = Some(match window {
+            None => TimeRange::new(start, Some(end)),
+            Some(window) => {
+                TimeRange::new(window.start.max(start), Some(window.end.map_or(end, |until| until.min(end))))
+            }
+        });
+    }
+    let window = window.ok_or(ChainError::Empty)?;
+    Ok(window.end.is_none_or(|end| window.start <= end).then_some(window))
+}
+
+fn parse(certificate: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
+    match X509Certificate::from_der(certificate) {
+        Ok(([], certificate)) => Ok(certificate),
+        _ => Err(ChainError::Certificate),
+    }
+}
+
+/// A file's bytes and when they were last changed.
+fn read(name: &str, path: &Path, limit_bytes: u64) -> Result<(Vec<u8>, Timestamp), StartError> {
+    let unreadable = |source| StartError::Unreadable { name: name.into(), path: path.into(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(unreadable)?;
+    let modified = Timestamp::try_from(modified).map_err(|error| unreadable(std::io::Error::other(error)))?;
+    let mut bytes = Vec::new();
+    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > limit_bytes {
+        return Err(StartError::TooLarge { name: name.into(), path: path.into(), limit_bytes });
+    }
+    Ok((bytes, modified))
+}

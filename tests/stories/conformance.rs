@@ -1,0 +1,132 @@
+//! The vectors of sigstore-conformance, each by bytes and by digest, through our verifying function.
+//!
+//! The vectors lie beside the repository (`../shared/sigstore-conformance`) or where `WITGATE_CONFORMANCE_DIR` says; they
+//! are not copied into it. Deviations go into `tests/vectors/exceptions.json` as `{"name", "by", "reason"}`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use witgate::case::Digest;
+use witgate::evidence::{Expected, Subject, verify_bundle};
+
+#[derive(Deserialize)]
+struct Manifest {
+    cases: Vec<Vector>,
+}
+
+#[derive(Deserialize)]
+struct Vector {
+    name: String,
+    expect: Outcome,
+    bundle: PathBuf,
+    artifact: PathBuf,
+    trusted_root: PathBuf,
+    identity: Option<String>,
+    issuer: Option<String>,
+    key: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Pass,
+    Fail,
+}
+
+/// A vector on which we deliberately differ.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exception {
+    name: String,
+    by: By,
+    reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum By {
+    Bytes,
+    Digest,
+}
+
+/// How many vectors the folder is known to hold: fewer means that somebody lost some.
+const VECTORS: usize = 48;
+
+#[test]
+fn every_vector_has_its_outcome() {
+    let folder = folder();
+    if !folder.join("manifest.json").is_file() {
+        let absent = format!("the conformance vectors are ABSENT: `{}` has no manifest.json", folder.display());
+        assert!(std::env::var_os("CI").is_none(), "{absent}; set WITGATE_CONFORMANCE_DIR");
+        eprintln!("{absent}; nothing was checked");
+        return;
+    }
+    let manifest: Manifest = serde_json::from_slice(&read(&folder, Path::new("manifest.json"))).unwrap();
+    assert!(manifest.cases.len() >= VECTORS, "expected {VECTORS} vectors, found {}", manifest.cases.len());
+    let exceptions = exceptions();
+    let mut unexpected = Vec::new();
+    let mut excused = BTreeMap::new();
+    for vector in &manifest.cases {
+        for by in [By::Bytes, By::Digest] {
+            let found = outcome(&folder, vector, by);
+            let deviates = matches!(&found, Ok(())) != (vector.expect == Outcome::Pass);
+            match exceptions.iter().find(|exception| exception.name == vector.name && exception.by == by) {
+                Some(exception) => {
+                    assert!(!exception.reason.is_empty(), "`{}` is excused without a reason", vector.name);
+                    excused.insert((&vector.name, by), deviates);
+                }
+                None if deviates => {
+                    unexpected.push(format!("{} by {by:?}: expected {:?}, found {found:?}", vector.name, vector.expect));
+                }
+                None => {}
+            }
+        }
+    }
+    assert!(unexpected.is_empty(), "{} checks differ:\n{}", unexpected.len(), unexpected.join("\n"));
+    assert_eq!(excused.len(), exceptions.len(), "an exception names no vector");
+    assert!(excused.values().all(|deviates| *deviates), "an exception is no longer needed: {excused:?}");
+    eprintln!("{} checks, {} excused", 2 * manifest.cases.len(), excused.len());
+}
+
+fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
+    let bundle = read(folder, &vector.bundle);
+    let artifact = read(folder, &vector.artifact);
+    let root = read(folder, &vector.trusted_root);
+    let subject = match by {
+        By::Bytes => Subject::Bytes(&artifact),
+        By::Digest => Subject::Digest(Digest::of(&artifact)),
+    };
+    let pem = vector.key.as_ref().map(|key| String::from_utf8(read(folder, key)).unwrap());
+    let expected = match (&pem, &vector.identity, &vector.issuer) {
+        (Some(pem), None, None) => Expected::Key { pem },
+        (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
+        _ => panic!("`{}` names neither a key nor identity and issuer", vector.name),
+    };
+    let chain = |error: witgate::evidence::OneBundleError| {
+        let mut text = error.to_string();
+        let mut source = std::error::Error::source(&error);
+        while let Some(fault) = source {
+            text = format!("{text}: {fault}");
+            source = fault.source();
+        }
+        text
+    };
+    verify_bundle(&root, &bundle, subject, expected).map(|_| ()).map_err(chain)
+}
+
+fn exceptions() -> Vec<Exception> {
+    serde_json::from_str(include_str!("../vectors/exceptions.json")).unwrap()
+}
+
+fn folder() -> PathBuf {
+    match std::env::var_os("WITGATE_CONFORMANCE_DIR") {
+        Some(folder) => folder.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/sigstore-conformance"),
+    }
+}
+
+fn read(folder: &Path, path: &Path) -> Vec<u8> {
+    let path = folder.join(path);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read `{}`: {error}", path.display()))
+}
