@@ -1,0 +1,100 @@
+//! How much a registry may cost us, in bytes, items or time.
+
+use std::time::Duration;
+
+/// The limits of one [`super::Registry`]; tests shorten them, nobody else does.
+#[derive(Clone, Debug)]
+pub(super) struct Budgets {
+    /// DNS, TCP and TLS of one connection.
+    pub connect: Duration,
+    /// Between two pieces of an answer, the head included.
+    pub idle: Duration,
+    /// One metadata request, authentication included.
+    pub metadata: Duration,
+    /// Waiting for a free place among [`REQUESTS_PER_UPSTREAM`] or for [`COLD_BYTES`].
+    pub queue: Duration,
+    /// How long a blob may be slower than [`Budgets::least_rate_bytes_per_s`].
+    pub slow_start: Duration,
+    /// The least mean rate of a blob after that.
+    pub least_rate_bytes_per_s: u64,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            idle: Duration::from_secs(15),
+            metadata: Duration::from_secs(10),
+            queue: Duration::from_secs(10),
+            slow_start: Duration::from_secs(10),
+            least_rate_bytes_per_s: 64 * 1024,
+        }
+    }
+}
+
+/// A manifest or index, in bytes (distribution-spec: registries take at least 4 MiB).
+pub(super) const MANIFEST_BYTES: u64 = 4 << 20;
+/// An artifact's OCI config, in bytes (`design.md` §12).
+pub(super) const CONFIG_BYTES: u64 = 1 << 20;
+/// A component layer, in bytes (`design.md` §12).
+pub(super) const COMPONENT_BYTES: u64 = 256 << 20;
+/// Descriptors of one manifest (CVE-2023-2253: descriptors size allocations elsewhere).
+pub(super) const DESCRIPTORS: usize = 128;
+/// Keys and values of one manifest's annotations, in bytes: they are recorded in the case.
+pub(super) const ANNOTATION_BYTES: usize = 256 << 10;
+/// Imports that a config may claim: they are recorded in the case.
+pub(super) const CLAIMED_IMPORTS: usize = 1024;
+/// One claimed import, in bytes.
+pub(super) const CLAIMED_IMPORT_BYTES: usize = 256;
+/// A media type, in bytes (RFC 6838 §4.2: two names of at most 127 characters).
+pub(super) const MEDIA_TYPE_BYTES: usize = 255;
+
+/// Referrers of one artifact (`design.md` §12; cosign CVE-2023-46737).
+pub(super) const REFERRERS: usize = 128;
+/// Pages they may come in.
+pub(super) const REFERRER_PAGES: usize = 4;
+/// One page, or the index behind the fallback tag, in bytes.
+pub(super) const REFERRER_PAGE_BYTES: u64 = 1 << 20;
+/// A signature's bundle, in bytes (`design.md` §12).
+pub(super) const BUNDLE_BYTES: u64 = 1 << 20;
+/// An attestation's bundle, in bytes (`design.md` §12: SBOMs are large).
+pub(super) const ATTESTATION_BYTES: u64 = 16 << 20;
+/// All referrer manifests and bundles of one artifact together, in bytes (`design.md` §12).
+pub(super) const EVIDENCE_BYTES: u64 = 32 << 20;
+/// Referrers fetched at once for one artifact.
+pub(super) const REFERRERS_AT_ONCE: usize = 8;
+
+/// A token endpoint's answer, in bytes.
+pub(super) const TOKEN_ANSWER_BYTES: u64 = 64 << 10;
+/// A token, in bytes: it has to fit the header of a request.
+pub(super) const TOKEN_BYTES: usize = 16 << 10;
+/// The longest life we believe, in seconds.
+pub(super) const TOKEN_LIFE_S: u64 = 3600;
+/// The life of a token that names none, in seconds (Docker token specification, `expires_in`).
+pub(super) const TOKEN_DEFAULT_LIFE_S: u64 = 60;
+/// Tokens held.
+pub(super) const TOKENS: u64 = 4096;
+/// A `WWW-Authenticate` line, in bytes.
+pub(super) const CHALLENGE_BYTES: usize = 8 << 10;
+/// A password or token file, in bytes.
+pub(super) const SECRET_FILE_BYTES: u64 = 16 << 10;
+/// An error body that we read so that the connection can be used again, in bytes.
+pub(super) const ERROR_BODY_BYTES: u64 = 8 << 10;
+
+/// Redirects of one blob request (`design.md` §12).
+pub(super) const REDIRECTS: usize = 3;
+/// Requests at once to one upstream.
+pub(super) const REQUESTS_PER_UPSTREAM: usize = 32;
+/// Component bytes that may be under way from all upstreams together.
+pub(super) const COLD_BYTES: u64 = 1 << 30;
+
+/// Tags remembered.
+pub(super) const TAGS: u64 = 16_384;
+/// Manifests remembered, in bytes.
+pub(super) const MANIFESTS_HELD_BYTES: u64 = 16 << 20;
+/// Artifacts held in memory with their components, in bytes.
+pub(super) const ARTIFACTS_HELD_BYTES: u64 = 64 << 20;
+/// Blobs of which we remember that a repository holds them.
+pub(super) const BLOBS_PRESENT: u64 = 65_536;
+/// How long we go without asking a repository whether it still holds a digest that we have.
+pub(super) const PRESENCE_LIFE: Duration = Duration::from_secs(600);

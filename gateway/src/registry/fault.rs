@@ -1,0 +1,236 @@
+//! What can go wrong between us and a registry.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::case::Digest;
+use crate::outage::{NoAnswer, Outage, Peer};
+
+use super::address::AddressRefused;
+
+/// Why one request to a registry brought nothing that can be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// The registry says that it does not have it.
+    #[error("the registry answered 404")]
+    NotFound,
+    /// Any other status than the one expected.
+    #[error("the registry answered {status}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The registry asks us to slow down.
+    #[error("the registry answered 429")]
+    RateLimited {
+        /// Its `Retry-After`, in seconds.
+        retry_after_s: Option<u64>,
+    },
+    /// No answer, or no further piece of it, in time.
+    #[error("nothing came for {} ms", after.as_millis())]
+    Silent {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The request as a whole took too long.
+    #[error("no whole answer within {} ms", after.as_millis())]
+    TimedOut {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// A blob trickles.
+    #[error("the answer comes at less than {least_bytes_per_s} bytes a second")]
+    TooSlow {
+        /// The least mean rate.
+        least_bytes_per_s: u64,
+    },
+    /// Too much is under way already.
+    #[error("no free place within {} ms", after.as_millis())]
+    Busy {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The connection failed, or the answer is no HTTP.
+    #[error("the connection failed")]
+    Transport(#[source] Arc<reqwest::Error>),
+    /// The URL leads where this upstream may not reach.
+    #[error(transparent)]
+    Address(#[from] AddressRefused),
+    /// Nothing is ever decompressed.
+    #[error("the answer is encoded; expected `identity`")]
+    Encoded,
+    /// More bytes than the limit.
+    #[error("the answer is longer than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Other bytes than the digest names.
+    #[error("expected `{expected}`, the bytes are `{found}`")]
+    DigestMismatch {
+        /// The digest that was asked for.
+        expected: Digest,
+        /// What the bytes hash to.
+        found: Digest,
+    },
+    /// `Docker-Content-Digest` names other bytes than those that came.
+    #[error("`Docker-Content-Digest` does not name the bytes, which are `{found}`")]
+    HeaderDigest {
+        /// What the bytes hash to.
+        found: Digest,
+    },
+    /// Another length than the descriptor announced.
+    #[error("expected {expected_bytes} bytes of `{digest}`, {found}")]
+    SizeMismatch {
+        /// The digest that was asked for.
+        digest: Digest,
+        /// The descriptor's size.
+        expected_bytes: u64,
+        /// What came, such as `12 came` or `more came`.
+        found: String,
+    },
+    /// Only blobs may be redirected.
+    #[error("the registry redirects to `{host}`; only blobs may be redirected")]
+    Redirected {
+        /// Where to.
+        host: String,
+    },
+    /// A redirect to a host that is not in `redirect_hosts`, or not in a permitted form.
+    #[error("the registry redirects a blob to `{host}`, which is not in `redirect_hosts` or not https")]
+    RedirectRefused {
+        /// Where to.
+        host: String,
+    },
+    /// A chain of redirects.
+    #[error("more than {limit} redirects")]
+    TooManyRedirects {
+        /// The limit.
+        limit: usize,
+    },
+    /// The registry answered 401 in a way that we cannot meet.
+    #[error("the registry asks for credentials in a form that is not understood")]
+    ChallengeMalformed,
+    /// The token endpoint is not one that may see credentials.
+    #[error("the registry names the token endpoint `{host}`, which is not in `auth_hosts` or not https")]
+    RealmRefused {
+        /// Its host.
+        host: String,
+    },
+    /// The token endpoint failed.
+    #[error("the token endpoint answered {status}")]
+    TokenStatus {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The token endpoint answered nonsense.
+    #[error("the token endpoint's answer is unusable: {detail}")]
+    TokenMalformed {
+        /// What is wrong with it; never the token.
+        detail: &'static str,
+    },
+    /// The file that holds our credential cannot be read.
+    #[error("the credential file cannot be used")]
+    CredentialFile(#[source] Arc<std::io::Error>),
+    /// A page's `Link` leads somewhere else.
+    #[error("the link to the next page leads away from the repository's referrers")]
+    LinkRefused,
+    /// An answer of another type than the request can have.
+    #[error("the answer is `{found}`, expected `{expected}`")]
+    ContentType {
+        /// What was expected.
+        expected: &'static str,
+        /// What came, cut.
+        found: String,
+    },
+}
+
+impl Fault {
+    /// A transport fault without the URL: redirected URLs carry signatures.
+    pub fn transport(error: reqwest::Error) -> Self {
+        let mut source: Option<&(dyn Error + 'static)> = Some(&error);
+        while let Some(fault) = source {
+            if let Some(refused) = fault.downcast_ref::<AddressRefused>() {
+                return Self::Address(refused.clone());
+            }
+            source = fault.source();
+        }
+        Self::Transport(Arc::new(error.without_url()))
+    }
+
+    /// What to do about it, for a person.
+    fn hint(&self, upstream: &str) -> Option<String> {
+        let table = format!("[registry.upstreams.\"{upstream}\"]");
+        match self {
+            Self::Status { status: status @ (401 | 403) } | Self::TokenStatus { status: status @ (401 | 403) } => {
+                Some(format!(
+                    "the registry answered {status}: check `username` with `password_file`, or `token_file`, in `{table}`"
+                ))
+            }
+            Self::RateLimited { retry_after_s: Some(seconds) } => Some(format!("ask again in {seconds} s")),
+            Self::RateLimited { retry_after_s: None } => Some("ask again later".into()),
+            Self::Address(_) => Some(format!("set `private = true` in `{table}` if it is a registry of your network")),
+            Self::RedirectRefused { host } => {
+                Some(format!("if it is the registry's store, add `{host}` to `redirect_hosts` in `{table}`"))
+            }
+            Self::RealmRefused { host } => {
+                Some(format!("if it is the registry's own, add `{host}` to `auth_hosts` in `{table}`"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a request of ours to this stage has no answer; cheap to clone, because many may wait for one flight.
+#[derive(Clone, Debug)]
+pub(super) enum Trouble {
+    /// The registry does not know it.
+    Unknown,
+    /// The registry failed or lied.
+    Registry {
+        /// The upstream's name.
+        upstream: String,
+        /// What we were doing.
+        doing: String,
+        /// What happened.
+        fault: Fault,
+    },
+    /// Our own disk failed.
+    Disk {
+        /// What we were doing.
+        doing: String,
+        /// What happened.
+        source: Arc<std::io::Error>,
+    },
+}
+
+impl Trouble {
+    /// A disk fault.
+    pub fn disk(doing: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Disk { doing: doing.into(), source: Arc::new(source) }
+    }
+
+    /// The answer for somebody who asked for `reference`.
+    pub fn into_no_answer(self, reference: &str) -> NoAnswer {
+        match self {
+            Self::Unknown => NoAnswer::UnknownReference { reference: reference.to_owned() },
+            other => NoAnswer::Outage(other.into_outage()),
+        }
+    }
+
+    /// The outage it is where nothing can be unknown.
+    pub fn into_outage(self) -> Outage {
+        match self {
+            Self::Unknown => Outage::new(Peer::Internal, "reading what was just there"),
+            Self::Registry { upstream, doing, fault } => {
+                let hint = fault.hint(&upstream);
+                let outage = Outage::new(Peer::Registry(upstream), doing).because(fault);
+                match hint {
+                    Some(hint) => outage.with_hint(hint),
+                    None => outage,
+                }
+            }
+            Self::Disk { doing, source } => Outage::new(Peer::Internal, doing).because(source),
+        }
+    }
+}

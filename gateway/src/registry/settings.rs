@@ -1,0 +1,438 @@
+//! The table `[registry]` of `witgate.toml`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::case::Reference;
+
+use super::address::{GuardedResolver, Reach, is_loopback};
+use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
+use super::token::Authorizations;
+use super::upstream::{Credential, HostPattern, Upstream};
+
+/// How witgate reaches registries; without upstreams those on loopback are reached, others are not.
+///
+/// ```toml
+/// [registry]
+/// tag_life_s = 30
+/// [registry.upstreams."ghcr.io"]
+/// username = "acme-bot"
+/// password_file = "/run/secrets/ghcr"
+/// redirect_hosts = ["pkg-containers.githubusercontent.com"]
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The registries that may be asked, by the name that references use; no other is ever looked up.
+    pub upstreams: BTreeMap<String, UpstreamSettings>,
+    /// How long a tag is taken to mean the same digest, in seconds; 0 asks each time.
+    pub tag_life_s: u64,
+    /// The size of the cache on disk, in bytes: at least one component (256 MiB).
+    pub cache_max_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { upstreams: BTreeMap::new(), tag_life_s: 30, cache_max_bytes: 8 << 30 }
+    }
+}
+
+/// One upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamSettings {
+    /// Where it is: `https://NAME` if absent, `http://NAME` for a name on loopback.
+    pub url: Option<String>,
+    /// A PEM file of the only certificate authorities it may be certified by; the system's if absent.
+    pub ca: Option<PathBuf>,
+    /// The user's name, with `password_file`.
+    pub username: Option<String>,
+    /// The file with the password or access token, read whenever it is needed.
+    pub password_file: Option<PathBuf>,
+    /// The file with a bearer token for the registry itself, instead of a name and password.
+    pub token_file: Option<PathBuf>,
+    /// Whether it is in a private network: addresses that are loopback, link-local or private are allowed.
+    pub private: bool,
+    /// Whether plain http may be spoken; only to private addresses, so `private` is needed too. Loopback needs neither.
+    pub insecure_http: bool,
+    /// Token endpoints that get the credential, beside the registry itself: `host` or `host:port`.
+    pub auth_hosts: Vec<String>,
+    /// Where blobs may be redirected to, beside the registry itself: `host`, `host:port` or `*.domain`.
+    pub redirect_hosts: Vec<String>,
+}
+
+/// Why the settings cannot be used: exit 2.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The key of an upstream is no registry.
+    #[error("`registry.upstreams.\"{name}\"` is no registry: expected `host` or `host:port`, such as `ghcr.io`")]
+    UpstreamName {
+        /// The key.
+        name: String,
+    },
+    /// The URL of an upstream is none, or holds more than scheme, host, port and path.
+    #[error("`url` of upstream `{name}` is not `https://HOST[:PORT][/PATH]`")]
+    Url {
+        /// The upstream.
+        name: String,
+    },
+    /// Plain http to somewhere that is not loopback.
+    #[error(
+        "upstream `{name}` would be asked in clear: expected https, or `insecure_http = true` with `private = true`"
+    )]
+    PlainHttp {
+        /// The upstream.
+        name: String,
+    },
+    /// `insecure_http` for an upstream that is not marked private.
+    #[error("upstream `{name}` has `insecure_http` without `private`: plain http is for private networks only")]
+    InsecureNotPrivate {
+        /// The upstream.
+        name: String,
+    },
+    /// The URL names an address that the upstream may not reach.
+    #[error("upstream `{name}` is at a private address: set `private = true` if it is meant")]
+    NotPrivate {
+        /// The upstream.
+        name: String,
+    },
+    /// Not exactly none, `username` with `password_file`, or `token_file`.
+    #[error(
+        "upstream `{name}` has half a credential or two: expected `username` with `password_file`, or `token_file`"
+    )]
+    Credential {
+        /// The upstream.
+        name: String,
+    },
+    /// A host pattern is none.
+    #[error("`{pattern}` of upstream `{name}` is no host: expected `host`, `host:port` or, for redirects, `*.domain`")]
+    HostPattern {
+        /// The upstream.
+        name: String,
+        /// The pattern.
+        pattern: String,
+    },
+    /// A file that the settings name cannot be read.
+    #[error("`{path}` of upstream `{name}` cannot be read")]
+    File {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `ca` holds no certificates.
+    #[error("`{path}` of upstream `{name}` holds no PEM certificates")]
+    Certificates {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The HTTP client cannot be made: the system has no usable certificate authorities, say.
+    #[error("no client for upstream `{name}` can be made")]
+    Client {
+        /// The upstream.
+        name: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The cache would not hold one component.
+    #[error("`registry.cache_max_bytes` is {found_bytes}, expected at least {least_bytes}")]
+    CacheTooSmall {
+        /// The setting.
+        found_bytes: u64,
+        /// The least.
+        least_bytes: u64,
+    },
+    /// The cache's folder cannot be made or read.
+    #[error("cache folder `{path}` cannot be used")]
+    Cache {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Which upstreams may be asked.
+#[derive(Debug)]
+pub(super) enum Upstreams {
+    /// Nothing is configured: registries on loopback, over plain http.
+    Loopback(Box<Upstream>),
+    /// Those of the table and no other.
+    Listed(BTreeMap<String, Arc<Upstream>>),
+}
+
+impl Upstreams {
+    /// Checks the table and makes a client for each upstream.
+    pub fn of(settings: &Settings, budgets: &Arc<Budgets>) -> Result<Self, StartError> {
+        if settings.cache_max_bytes < COMPONENT_BYTES {
+            let found_bytes = settings.cache_max_bytes;
+            return Err(StartError::CacheTooSmall { found_bytes, least_bytes: COMPONENT_BYTES });
+        }
+        if settings.upstreams.is_empty() {
+            let here = UpstreamSettings::default();
+            return upstream("127.0.0.1:1", &here, budgets).map(|upstream| Self::Loopback(Box::new(upstream)));
+        }
+        let listed =
+            settings.upstreams.iter().map(|(name, one)| Ok((name.clone(), Arc::new(upstream(name, one, budgets)?))));
+        listed.collect::<Result<_, _>>().map(Self::Listed)
+    }
+
+    /// The upstream of a reference, or what a person has to do to reach it.
+    pub fn of_registry(&self, registry: &str) -> Result<Arc<Upstream>, String> {
+        match self {
+            Self::Listed(listed) => listed.get(registry).cloned().ok_or_else(|| {
+                format!("registry `{registry}` is no upstream: add `[registry.upstreams.\"{registry}\"]` to the configuration")
+            }),
+            Self::Loopback(template) => {
+                let base = Url::parse(&format!("http://{registry}/")).ok().filter(|url| {
+                    matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) && registry.contains(':')
+                });
+                let base = base.ok_or_else(|| {
+                    format!("registry `{registry}` is no upstream and only registries on loopback need no configuration: add `[registry.upstreams.\"{registry}\"]`")
+                })?;
+                Ok(Arc::new(Upstream { name: registry.to_owned(), base, ..Upstream::clone(template) }))
+            }
+        }
+    }
+}
+
+fn upstream(name: &str, settings: &UpstreamSettings, budgets: &Arc<Budgets>) -> Result<Upstream, StartError> {
+    let owned = || name.to_owned();
+    if format!("{name}/x:x").parse::<Reference>().is_err() {
+        return Err(StartError::UpstreamName { name: owned() });
+    }
+    let base = base_url(name, settings.url.as_deref())?;
+    let reach = reach(name, settings, &base)?;
+    let patterns = |texts: &[String], wildcards: Wildcards| -> Result<Vec<HostPattern>, StartError> {
+        let parse = |text: &String| {
+            let taken = wildcards == Wildcards::Allowed || !text.contains('*');
+            HostPattern::parse(text)
+                .filter(|_| taken)
+                .ok_or_else(|| StartError::HostPattern { name: owned(), pattern: text.clone() })
+        };
+        texts.iter().map(parse).collect()
+    };
+    Ok(Upstream {
+        auth_hosts: patterns(&settings.auth_hosts, Wildcards::Refused)?,
+        redirect_hosts: patterns(&settings.redirect_hosts, Wildcards::Allowed)?,
+        credential: credential(name, settings)?,
+        client: client(name, settings, &base, reach, budgets)?,
+        name: owned(),
+        base,
+        reach,
+        places: Upstream::places(),
+        authorizations: Authorizations::new(),
+        budgets: budgets.clone(),
+    })
+}
+
+/// A wildcard may name a store of blobs, which see no credential, but no token endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wildcards {
+    Allowed,
+    Refused,
+}
+
+fn base_url(name: &str, url: Option<&str>) -> Result<Url, StartError> {
+    let invalid = || StartError::Url { name: name.to_owned() };
+    let base = match url {
+        Some(url) => Url::parse(url).map_err(|_| invalid())?,
+        None => {
+            let secure = Url::parse(&format!("https://{name}/")).map_err(|_| invalid())?;
+            if is_loopback(&secure) { Url::parse(&format!("http://{name}/")).map_err(|_| invalid())? } else { secure }
+        }
+    };
+    let plain = base.username().is_empty() && base.password().is_none() && base.query().is_none();
+    let known = matches!(base.scheme(), "http" | "https") && base.host().is_some();
+    if plain && known && base.fragment().is_none() { Ok(base) } else { Err(invalid()) }
+}
+
+fn reach(name: &str, settings: &UpstreamSettings, base: &Url) -> Result<Reach, StartError> {
+    let name = || name.to_owned();
+    if settings.insecure_http && !settings.private {
+        return Err(StartError::InsecureNotPrivate { name: name() });
+    }
+    let reach = match (base.scheme(), is_loopback(base)) {
+        (_, true) if !settings.private => Reach::LoopbackOnly,
+        ("http", true) => Reach::PrivateOnly,
+        ("http", false) if settings.insecure_http => Reach::PrivateOnly,
+        ("http", false) => return Err(StartError::PlainHttp { name: name() }),
+        _ if settings.private => Reach::Anywhere,
+        _ => Reach::Public,
+    };
+    match reach.check_literal(base) {
+        Ok(()) => Ok(reach),
+        Err(_) if reach == Reach::PrivateOnly => Err(StartError::PlainHttp { name: name() }),
+        Err(_) => Err(StartError::NotPrivate { name: name() }),
+    }
+}
+
+fn credential(name: &str, settings: &UpstreamSettings) -> Result<Credential, StartError> {
+    let (credential, file) = match (&settings.username, &settings.password_file, &settings.token_file) {
+        (None, None, None) => return Ok(Credential::Anonymous),
+        (Some(username), Some(file), None) if !username.is_empty() && !username.contains([':', '\r', '\n']) => {
+            (Credential::Password { username: username.clone(), file: file.clone() }, file)
+        }
+        (None, None, Some(file)) => (Credential::Token { file: file.clone() }, file),
+        _ => return Err(StartError::Credential { name: name.to_owned() }),
+    };
+    let unreadable = |source| StartError::File { name: name.to_owned(), path: file.clone(), source };
+    let found = std::fs::File::open(file).and_then(|file| file.metadata()).map_err(unreadable)?;
+    if !found.is_file() || found.len() > SECRET_FILE_BYTES {
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, "not a file of at most 16 KiB")));
+    }
+    Ok(credential)
+}
+
+fn client(
+    name: &str,
+    settings: &UpstreamSettings,
+    base: &Url,
+    reach: Reach,
+    budgets: &Budgets,
+) -> Result<reqwest::Client, StartError> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("witgate/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .dns_resolver(GuardedResolver(reach))
+        .connect_timeout(budgets.connect)
+        .read_timeout(budgets.idle);
+    let builder = match &settings.ca {
+        Some(path) => builder.tls_certs_only(certificates(name, path)?),
+        // Nothing is asked over TLS, so a machine without certificate authorities will do.
+        None if base.scheme() == "http" && reach == Reach::LoopbackOnly => builder.tls_certs_only([]),
+        None => builder,
+    };
+    builder.build().map_err(|error| StartError::Client { name: name.to_owned(), source: error.into() })
+}
+
+fn certificates(name: &str, path: &Path) -> Result<Vec<reqwest::Certificate>, StartError> {
+    let pem = std::fs::read(path).map_err(|source| StartError::File {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        source,
+    })?;
+    match reqwest::Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(StartError::Certificates { name: name.to_owned(), path: path.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, one: UpstreamSettings) -> Result<Arc<Upstream>, StartError> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let settings = Settings { upstreams: [(name.to_owned(), one)].into(), ..Settings::default() };
+        Upstreams::of(&settings, &Arc::default()).map(|upstreams| upstreams.of_registry(name).unwrap())
+    }
+
+    fn at(url: &str) -> UpstreamSettings {
+        UpstreamSettings { url: Some(url.into()), ..UpstreamSettings::default() }
+    }
+
+    #[test]
+    fn without_a_table_loopback_alone_is_reached_and_nothing_else_is_looked_up() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let upstreams = Upstreams::of(&Settings::default(), &Arc::default()).unwrap();
+        for name in ["127.0.0.1:5000", "localhost:5000", "[::1]:5000"] {
+            let upstream = upstreams.of_registry(name).unwrap();
+            assert_eq!((upstream.base.as_str(), upstream.reach), (&*format!("http://{name}/"), Reach::LoopbackOnly));
+        }
+        for name in
+            ["ghcr.io", "127.0.0.2:5000", "localhost", "127.0.0.1", "169.254.169.254", "localhost.:1", "2130706433:1"]
+        {
+            let detail = upstreams.of_registry(name).unwrap_err();
+            assert!(detail.contains(&format!("[registry.upstreams.\"{name}\"]")), "{detail}");
+        }
+    }
+
+    #[test]
+    fn with_a_table_its_keys_alone_are_reached() {
+        let settings =
+            Settings { upstreams: [("ghcr.io".into(), UpstreamSettings::default())].into(), ..Settings::default() };
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let upstreams = Upstreams::of(&settings, &Arc::default()).unwrap();
+        assert_eq!(upstreams.of_registry("ghcr.io").unwrap().base.as_str(), "https://ghcr.io/");
+        for name in ["127.0.0.1:5000", "ghcr.io:443", "quay.io"] {
+            assert!(upstreams.of_registry(name).is_err(), "`{name}` was taken");
+        }
+    }
+
+    #[test]
+    fn reach_follows_from_url_and_flags() {
+        let private = |url: &str| UpstreamSettings { private: true, ..at(url) };
+        let insecure = |url: &str| UpstreamSettings { insecure_http: true, ..private(url) };
+        assert_eq!(of("ghcr.io", UpstreamSettings::default()).unwrap().reach, Reach::Public);
+        assert_eq!(
+            of("corp", private("https://10.0.0.1")).err().unwrap().to_string(),
+            "`registry.upstreams.\"corp\"` is no registry: expected `host` or `host:port`, such as `ghcr.io`"
+        );
+        assert_eq!(of("corp.example", private("https://10.0.0.1")).unwrap().reach, Reach::Anywhere);
+        assert_eq!(of("corp.example", insecure("http://10.0.0.1")).unwrap().reach, Reach::PrivateOnly);
+        assert_eq!(of("corp.example", at("http://127.0.0.1:5000")).unwrap().reach, Reach::LoopbackOnly);
+        assert_eq!(of("corp.example", private("https://localhost:5000")).unwrap().reach, Reach::Anywhere);
+        assert_eq!(of("127.0.0.1:5000", UpstreamSettings::default()).unwrap().base.scheme(), "http");
+
+        assert!(matches!(of("a.example", at("https://10.0.0.1")), Err(StartError::NotPrivate { .. })));
+        assert!(matches!(of("a.example", at("http://a.example")), Err(StartError::PlainHttp { .. })));
+        assert!(matches!(of("a.example", private("http://a.example")), Err(StartError::PlainHttp { .. })));
+        assert!(matches!(of("a.example", insecure("http://8.8.8.8")), Err(StartError::PlainHttp { .. })));
+        let half = UpstreamSettings { insecure_http: true, ..at("http://10.0.0.1") };
+        assert!(matches!(of("a.example", half), Err(StartError::InsecureNotPrivate { .. })));
+        for url in
+            ["a.example", "ftp://a.example", "https://u:p@a.example", "https://a.example?x", "https://a.example#x"]
+        {
+            assert!(matches!(of("a.example", at(url)), Err(StartError::Url { .. })), "`{url}` was taken");
+        }
+    }
+
+    #[test]
+    fn half_credentials_unreadable_files_and_wild_token_endpoints_stop_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        std::fs::write(&file, "x").unwrap();
+        let name = "a.example";
+        let some = |change: fn(&mut UpstreamSettings, PathBuf)| {
+            let mut settings = UpstreamSettings::default();
+            change(&mut settings, file.clone());
+            of(name, settings)
+        };
+        assert!(some(|s, f| (s.username, s.password_file) = (Some("u".into()), Some(f))).is_ok());
+        assert!(some(|s, f| s.token_file = Some(f)).is_ok());
+        for refused in [
+            some(|s, _| s.username = Some("u".into())),
+            some(|s, f| s.password_file = Some(f)),
+            some(|s, f| (s.username, s.password_file) = (Some("u:v".into()), Some(f))),
+            some(|s, f| (s.username, s.password_file, s.token_file) = (Some("u".into()), Some(f.clone()), Some(f))),
+        ] {
+            assert!(matches!(refused, Err(StartError::Credential { .. })));
+        }
+        assert!(matches!(some(|s, f| s.token_file = Some(f.join("x"))), Err(StartError::File { .. })));
+        assert!(matches!(some(|s, f| s.ca = Some(f)), Err(StartError::Certificates { .. })));
+        assert!(matches!(some(|s, _| s.ca = Some("/nowhere".into())), Err(StartError::File { .. })));
+        assert!(matches!(some(|s, _| s.auth_hosts = vec!["*.a.example".into()]), Err(StartError::HostPattern { .. })));
+        assert!(some(|s, _| s.redirect_hosts = vec!["*.a.example".into()]).is_ok());
+    }
+
+    #[test]
+    fn the_cache_holds_one_component_at_least() {
+        let settings = |cache_max_bytes| Settings { cache_max_bytes, ..Settings::default() };
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        assert!(Upstreams::of(&settings(COMPONENT_BYTES), &Arc::default()).is_ok());
+        let small = Upstreams::of(&settings(COMPONENT_BYTES - 1), &Arc::default());
+        assert!(matches!(small, Err(StartError::CacheTooSmall { .. })));
+    }
+}
