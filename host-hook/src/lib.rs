@@ -1,9 +1,9 @@
 //! witgate on the host's side: the ticket format, the questions a host asks the gateway, the rules it holds before it links.
 
+pub mod client;
 pub mod digest;
 pub mod grants;
 pub mod import_name;
-pub mod imports;
 pub mod key;
 pub mod strict_json;
 pub mod surface;

@@ -15,8 +15,8 @@ use super::{CLOCK_SKEW_S, MAX_LIFE_S};
 use crate::digest::Digest;
 use crate::grants::Grants;
 use crate::import_name::covers;
-use crate::imports;
 use crate::key::PublicKey;
+use crate::surface;
 
 /// The keys that may sign tickets, for each gateway by its SPIFFE ID.
 #[derive(Clone, Debug, Default)]
@@ -156,8 +156,10 @@ fn check_imports(predicate: &Predicate, bytes: &[u8]) -> Result<(), TicketRefusa
             return Err(TicketRefusal::Malformed { part: "grants", detail });
         }
     }
-    let found = imports::of(bytes).map_err(|error| TicketRefusal::ComponentUnreadable { detail: error.detail })?;
-    let (found, said): (BTreeSet<_>, BTreeSet<_>) = (found.iter().collect(), predicate.imports.iter().collect());
+    let found =
+        surface::read(bytes).map_err(|error| TicketRefusal::ComponentUnreadable { detail: error.to_string() })?;
+    let found: BTreeSet<_> = found.imports.iter().map(|import| &import.name).collect();
+    let said: BTreeSet<_> = predicate.imports.iter().collect();
     if found != said {
         let names = |set: BTreeSet<&String>| set.into_iter().cloned().collect();
         return Err(TicketRefusal::Imports { missing: names(&found - &said), unknown: names(&said - &found) });

@@ -1,0 +1,145 @@
+//! The tickets that may still fetch bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use crate::case::{Digest, Timestamp};
+
+/// Why a ticket does not fetch these bytes. The door answers all of them alike; the word is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RedeemRefusal {
+    /// No ticket's id.
+    #[error("ticket id is no UUID")]
+    NotAnId,
+    /// Never given out, expired, or given out before a restart.
+    #[error("ticket is not live")]
+    NotLive,
+    /// Given out to another host.
+    #[error("ticket belongs to another host")]
+    OtherHost,
+    /// Given out for another component.
+    #[error("ticket is for another component")]
+    OtherComponent,
+}
+
+impl RedeemRefusal {
+    /// The stable code: `ticket-unknown`, `ticket-host-mismatch` or `ticket-component-mismatch`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotAnId | Self::NotLive => "ticket-unknown",
+            Self::OtherHost => "ticket-host-mismatch",
+            Self::OtherComponent => "ticket-component-mismatch",
+        }
+    }
+}
+
+/// What a live ticket gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Live {
+    pub audience: String,
+    pub component: Digest,
+    pub expires_at: Timestamp,
+}
+
+/// Every live ticket by its id; bounded, expired ones are dropped.
+#[derive(Debug)]
+pub(super) struct LiveTickets {
+    most: usize,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_id: BTreeMap<Uuid, Live>,
+    by_end: BTreeSet<(Timestamp, Uuid)>,
+}
+
+/// No room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+impl LiveTickets {
+    pub(super) fn bounded(most: usize) -> Self {
+        Self { most, table: Mutex::default() }
+    }
+
+    pub(super) fn insert(&self, id: Uuid, live: Live, now: Timestamp) -> Result<(), Full> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(&(end, old)) = table.by_end.first()
+            && end <= now
+        {
+            table.by_end.remove(&(end, old));
+            table.by_id.remove(&old);
+        }
+        if table.by_id.len() >= self.most {
+            return Err(Full);
+        }
+        table.by_end.insert((live.expires_at, id));
+        table.by_id.insert(id, live);
+        Ok(())
+    }
+
+    /// The same ticket may fetch again until it expires: a broken download is no reason to decide anew.
+    pub(super) fn redeem(
+        &self,
+        id: &str,
+        caller: &str,
+        component: &Digest,
+        now: Timestamp,
+    ) -> Result<(), RedeemRefusal> {
+        let id = Uuid::try_parse(id).map_err(|_| RedeemRefusal::NotAnId)?;
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        match table.by_id.get(&id) {
+            Some(live) if now < live.expires_at => {
+                if live.audience != caller {
+                    return Err(RedeemRefusal::OtherHost);
+                }
+                if live.component != *component {
+                    return Err(RedeemRefusal::OtherComponent);
+                }
+                Ok(())
+            }
+            _ => Err(RedeemRefusal::NotLive),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(s: i64) -> Timestamp {
+        Timestamp::from_second(s).unwrap()
+    }
+
+    fn live(expires_at: i64) -> Live {
+        Live { audience: "spiffe://a/host".into(), component: Digest::of(b"c"), expires_at: second(expires_at) }
+    }
+
+    #[test]
+    fn only_its_host_gets_its_component_in_its_time() {
+        let (table, id) = (LiveTickets::bounded(2), Uuid::from_u128(7));
+        table.insert(id, live(100), second(0)).unwrap();
+        let redeem =
+            |id: &str, caller: &str, bytes: &[u8], now: i64| table.redeem(id, caller, &Digest::of(bytes), second(now));
+        let text = id.to_string();
+        assert_eq!(redeem(&text, "spiffe://a/host", b"c", 99), Ok(()));
+        assert_eq!(redeem(&text, "spiffe://a/host", b"c", 99), Ok(()), "a broken download may be repeated");
+        assert_eq!(redeem(&text, "spiffe://a/host", b"c", 100), Err(RedeemRefusal::NotLive));
+        assert_eq!(redeem(&text, "spiffe://a/other", b"c", 0), Err(RedeemRefusal::OtherHost));
+        assert_eq!(redeem(&text, "spiffe://a/host", b"d", 0), Err(RedeemRefusal::OtherComponent));
+        assert_eq!(redeem(&Uuid::from_u128(8).to_string(), "spiffe://a/host", b"c", 0), Err(RedeemRefusal::NotLive));
+        assert_eq!(redeem("", "spiffe://a/host", b"c", 0), Err(RedeemRefusal::NotAnId));
+    }
+
+    #[test]
+    fn room_ends_at_the_limit_and_comes_back_with_expiry() {
+        let table = LiveTickets::bounded(2);
+        table.insert(Uuid::from_u128(1), live(10), second(0)).unwrap();
+        table.insert(Uuid::from_u128(2), live(20), second(0)).unwrap();
+        assert_eq!(table.insert(Uuid::from_u128(3), live(30), second(9)), Err(Full));
+        assert_eq!(table.insert(Uuid::from_u128(3), live(30), second(10)), Ok(()));
+    }
+}
