@@ -1,17 +1,19 @@
 //! Who asks: TLS peers become [`Caller`]s.
 
 mod caller;
+mod file_set;
 mod files;
 mod pattern;
 mod settings;
 mod source;
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
+#[cfg(feature = "dev")]
 mod tests;
 mod trust;
 pub(crate) mod workload_api;
 
 pub use caller::Caller;
-pub use files::FileFault;
+pub use file_set::FileFault;
 pub use pattern::{PATTERN_SIZE_BYTES, PatternError, SpiffeIdPattern};
 pub use settings::{FileSettings, SYNC_TIMEOUT_MS, Settings, StartError};
 pub use source::Identity;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use spiffe::TrustDomain;
 
-use super::files::FileFault;
+use super::file_set::FileFault;
 use super::pattern::{PatternError, SpiffeIdPattern};
 
 /// The table `[identity]`; without it witgate serves loopback only and names every caller `local`.
@@ -254,7 +254,7 @@ mod tests {
         settings().check().unwrap();
         let found =
             Settings { workload_api: Some("unix:///run/spire/agent.sock".into()), ..settings() }.checked().unwrap();
-        assert!(matches!(found.origin, Origin::Socket(path) if path == PathBuf::from("/run/spire/agent.sock")));
+        assert!(matches!(found.origin, Origin::Socket(path) if path.as_os_str() == "/run/spire/agent.sock"));
     }
 
     #[test]

@@ -221,7 +221,8 @@ impl AsyncWrite for Io {
     }
 }
 
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
+#[cfg(feature = "dev")]
 mod tests {
     use super::*;
     use crate::tls::tests::World;

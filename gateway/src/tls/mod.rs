@@ -7,7 +7,8 @@
 
 mod busy;
 mod connection;
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
+#[cfg(feature = "dev")]
 pub(crate) mod tests;
 
 use std::net::SocketAddr;
@@ -149,7 +150,7 @@ impl Guest {
             Door::Unproven => Some((connection::Io::Plain(stream), Protocol::Http1, Proof::Nobody)),
             Door::Plain => {
                 let ours = stream.local_addr().ok()?;
-                if !self.peer.ip().to_canonical().is_loopback() || !ours.ip().to_canonical().is_loopback() {
+                if !on_this_machine(self.peer, ours) {
                     self.refuse("not-loopback", &"plain HTTP is for loopback only");
                     return None;
                 }
@@ -204,6 +205,11 @@ impl Guest {
         metrics::counter!("witgate_tls_refusals_total", "cause" => cause).increment(1);
         tracing::warn!(peer.address = %self.peer, cause, error = %error, "connection refused");
     }
+}
+
+/// Both ends, since a machine can be reached over its other addresses from itself too.
+fn on_this_machine(theirs: SocketAddr, ours: SocketAddr) -> bool {
+    theirs.ip().to_canonical().is_loopback() && ours.ip().to_canonical().is_loopback()
 }
 
 async fn permit(semaphore: &Arc<Semaphore>) -> tokio::sync::OwnedSemaphorePermit {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use prost::bytes::Bytes;
+use bytes::Bytes;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::dev::spiffe::{Flaw, Svid};
-use crate::identity::files::{FILE_SIZE_BYTES, FileFault, Pace};
+use crate::identity::file_set::{FILE_SIZE_BYTES, FileFault};
+use crate::identity::files::Pace;
 use crate::identity::{Identity, StartError};
 use crate::tls::tests::{Logs, PATIENCE};
 
@@ -103,7 +104,7 @@ async fn a_set_in_the_middle_of_writing_is_not_taken() {
     let logs = Logs::start();
     let mut changes = identity.changed();
     let next = disk.svid();
-    disk.write("svid.pem", &next.chain_pem[..100]);
+    disk.write("svid.pem", &next.chain_pem.as_bytes()[..100]);
     logs.say("holds no PEM certificate").await;
     disk.write("svid.pem", &next.chain_pem);
     logs.say("the key does not belong to the certificate").await;
@@ -118,7 +119,7 @@ async fn a_set_in_the_middle_of_writing_is_not_taken() {
     disk.write("key.pem", &next.key_pem);
     tokio::time::timeout(PATIENCE, changes.changed()).await.unwrap().unwrap();
     assert_eq!(shown(&identity), next.chain_der[0]);
-    assert!(!logs.all().contains(&next.key_pem[40..80]), "no key in the log");
+    assert!(!logs.all().contains(next.key_pem.lines().nth(1).unwrap()), "no key in the log");
 }
 
 #[tokio::test]
@@ -149,6 +150,9 @@ async fn a_bundle_is_of_one_trust_domain() {
     let disk = Disk::new();
     disk.write("fed.pem", disk.ca.bundle_pem());
     assert!(matches!(disk.fault().await, FileFault::ForeignAuthority { found, .. } if found == "gate.example"));
+    let disk = Disk::new();
+    disk.write("bundle.pem", [disk.ca.bundle_pem(), &disk.svid().chain_pem].concat());
+    assert!(matches!(disk.fault().await, FileFault::NotAnAuthority { .. }));
     let disk = Disk::new();
     let mut files = disk.settings();
     files.federated.insert("GATE.example".into(), disk.path("bundle.pem"));

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
-use prost::bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use prost::bytes::Bytes;
+use bytes::Bytes;
 
 /// `X509SVIDRequest` or `X509BundlesRequest`: both are empty.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]

@@ -109,7 +109,11 @@ pub(crate) fn app() -> Router {
     let who = |caller: Option<Extension<Caller>>, _: Request| async move {
         caller.map_or("nobody".to_owned(), |Extension(caller)| caller.facts().id.clone())
     };
-    Router::new().route("/who", get(who)).route("/never", get(std::future::pending::<()>))
+    let never = async || {
+        tracing::info!("asked for ever");
+        std::future::pending::<()>().await;
+    };
+    Router::new().route("/who", get(who)).route("/never", get(never))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -215,3 +215,15 @@ async fn plain_doors_prove_nobody_from_afar() {
         tokio::time::timeout(PATIENCE, serving).await.unwrap().unwrap();
     }
 }
+
+#[test]
+fn this_machine_is_loopback_on_both_ends() {
+    let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 7443);
+    for ip in ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"] {
+        assert!(super::super::on_this_machine(at(ip), at(ip)), "{ip}");
+    }
+    for ip in ["10.0.0.1", "192.168.1.7", "::ffff:10.0.0.1", "fe80::1", "0.0.0.0", "169.254.169.254", "203.0.113.1"] {
+        assert!(!super::super::on_this_machine(at(ip), at("127.0.0.1")), "{ip}");
+        assert!(!super::super::on_this_machine(at("127.0.0.1"), at(ip)), "{ip}");
+    }
+}

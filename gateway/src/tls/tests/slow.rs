@@ -82,3 +82,35 @@ async fn a_header_past_the_limit_is_refused() {
         assert_eq!(connection.reply().await.unwrap().status, expected, "{size} bytes");
     }
 }
+
+#[tokio::test]
+async fn header_fields_are_counted() {
+    let world = World::start().await;
+    let config = reckless(Some(keyed(&world.host("/host/a"))));
+    for (fields, expected) in [(super::super::HEADER_FIELDS, 200), (super::super::HEADER_FIELDS + 1, 431)] {
+        let mut connection = connect(world.address, config.clone()).await.unwrap();
+        let more: String = (1..fields).map(|number| format!("x-{number}: 1\r\n")).collect();
+        connection.send(&format!("GET /who HTTP/1.1\r\nhost: gate\r\n{more}\r\n")).await.unwrap();
+        assert_eq!(connection.reply().await.unwrap().status, expected, "{fields} fields");
+    }
+}
+
+#[tokio::test]
+async fn http_2_streams_past_the_limit_wait() {
+    let world = World::within(Limits { streams: 2, ..Limits::default() }).await;
+    let mut config = reckless(Some(keyed(&world.host("/host/a"))));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let client = reqwest::Client::builder().tls_backend_preconfigured(config).build().unwrap();
+    let ask = |path: &str| client.get(format!("https://{}{path}", world.address)).send();
+    // The first answer brings the server's SETTINGS.
+    assert_eq!(ask("/who").await.unwrap().status(), 200);
+    let first = tokio::spawn(ask("/never"));
+    let second = tokio::spawn(ask("/never"));
+    world.logs.say("asked for ever").await;
+    world.logs.say("asked for ever").await;
+    let mut third = std::pin::pin!(ask("/who"));
+    assert!(tokio::time::timeout(Duration::from_millis(SHORT_MS), &mut third).await.is_err());
+    first.abort();
+    assert_eq!(tokio::time::timeout(PATIENCE, third).await.unwrap().unwrap().status(), 200);
+    second.abort();
+}
