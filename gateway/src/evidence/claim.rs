@@ -1,7 +1,7 @@
 //! A bundle's shape: what it claims, before anything is verified.
 
 use serde_json::{Map, Value};
-use sigstore_types::{Bundle, SignatureContent};
+use sigstore_types::{Bundle, Checkpoint, SignatureContent};
 
 use super::limits::{ATTESTATION_BYTES_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX};
 use super::rejection::Rejection;
@@ -14,6 +14,12 @@ const V03: [&str; 2] =
     ["application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle+json;version=0.3"];
 /// The one payload type that binds a statement to an artifact.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// The log entries that bind what a bundle holds.
+const KINDS: [(&str, &str); 4] =
+    [("hashedrekord", "0.0.1"), ("hashedrekord", "0.0.2"), ("dsse", "0.0.1"), ("intoto", "0.0.2")];
+/// The fields of a log entry (sigstore/protobuf-specs `sigstore_rekor.proto`).
+const ENTRY_FIELDS: [&str; 7] =
+    ["logIndex", "logId", "kindVersion", "integratedTime", "inclusionPromise", "inclusionProof", "canonicalizedBody"];
 /// What an artifact's signature may be in.
 const CONTENTS: [&str; 2] = ["messageSignature", "dsseEnvelope"];
 /// What the signer may be named by.
@@ -111,11 +117,11 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
     if entries.is_empty() {
         return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "a log entry with an inclusion proof", "no entry"));
     }
-    if versions == Versions::Any {
-        return Ok(());
-    }
     for (index, entry) in entries.iter().enumerate() {
-        if !entry.get("inclusionProof").is_some_and(Value::is_object) {
+        known(object(Some(entry), "each log entry")?, "each log entry", &ENTRY_FIELDS)?;
+        kind(entry)?;
+        checkpoint(entry)?;
+        if versions == Versions::V03 && !entry.get("inclusionProof").is_some_and(Value::is_object) {
             let found = format!("none on entry {index} of {}", entries.len());
             return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "an inclusion proof on each log entry", found));
         }
@@ -123,9 +129,37 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
     Ok(())
 }
 
+fn kind(entry: &Value) -> Result<(), Rejection> {
+    let text =
+        |field| entry.get("kindVersion").and_then(|kind| kind.get(field)).and_then(Value::as_str).unwrap_or("none");
+    let found = (text("kind"), text("version"));
+    if KINDS.contains(&found) {
+        return Ok(());
+    }
+    let expected = "a log entry that is a hashedrekord, a dsse or an intoto/0.0.2";
+    Err(Rejection::mismatch(Code::BUNDLE_UNSUPPORTED, expected, format!("`{}/{}`", found.0, found.1)))
+}
+
+fn checkpoint(entry: &Value) -> Result<(), Rejection> {
+    match entry.pointer("/inclusionProof/checkpoint/envelope") {
+        Some(Value::String(note)) if !note.is_empty() => match Checkpoint::from_text(note) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                Err(Rejection::new(Code::LOG_PROOF_INVALID, format!("the checkpoint cannot be read: {error}")))
+            }
+        },
+        _ => Ok(()),
+    }
+}
+
 fn timestamps(material: &Map<String, Value>) -> Result<(), Rejection> {
-    let stamps = material.get("timestampVerificationData").and_then(|data| data.get("rfc3161Timestamps"));
-    limit("a bundle", "time-stamps", stamps.and_then(Value::as_array).map_or(0, Vec::len), TIMESTAMPS_MAX)
+    let data = match material.get("timestampVerificationData") {
+        None | Some(Value::Null) => return Ok(()),
+        data => object(data, "timestampVerificationData")?,
+    };
+    known(data, "timestampVerificationData", &["rfc3161Timestamps"])?;
+    let stamps = data.get("rfc3161Timestamps").and_then(Value::as_array);
+    limit("a bundle", "time-stamps", stamps.map_or(0, Vec::len), TIMESTAMPS_MAX)
 }
 
 fn limit(what: &str, unit: &str, found: usize, limit: usize) -> Result<(), Rejection> {

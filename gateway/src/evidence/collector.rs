@@ -99,16 +99,17 @@ impl Checker {
         let Candidates { looked_in, mut list } = candidates;
         // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
         list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
-        let mut budget_bytes = EVIDENCE_BYTES_MAX;
+        let (mut budget_bytes, mut looked_at) = (EVIDENCE_BYTES_MAX, 0);
         let mut findings = Vec::with_capacity(list.len());
-        for (index, Candidate { mut source, content }) in list.into_iter().enumerate() {
+        for Candidate { mut source, content } in list {
             let verdict = match content {
                 Err(defect) => Err(Rejection::new(defect.code, format!("{}: {}", defect.about, defect.detail))),
-                Ok(_) if index >= CANDIDATES_MAX => Err(over("candidates", CANDIDATES_MAX, "one more")),
+                Ok(_) if looked_at == CANDIDATES_MAX => Err(over("candidates", CANDIDATES_MAX, "one more")),
                 Ok(bytes) if bytes.len() > budget_bytes => {
                     Err(over("bytes of evidence", EVIDENCE_BYTES_MAX, "one more bundle"))
                 }
                 Ok(bytes) => {
+                    looked_at += 1;
                     budget_bytes -= bytes.len();
                     self.check(About { digest: artifact, bytes: Some(manifest) }, &bytes, &mut source)?
                 }
@@ -176,5 +177,18 @@ fn not_from_the_future(verified: Verified, now: Timestamp) -> Result<Verified, R
             Err(Rejection::mismatch(Code::TIMESTAMP_INVALID, expected, format!("`{time}`")))
         }
         _ => Ok(verified),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_outage_that_names_what_was_done() {
+        let work = || -> Result<(), Outage> { panic!("broken invariant") };
+        let outage = on_a_blocking_thread("checking the evidence".into(), work).await.unwrap_err();
+        assert_eq!(outage.peer, Peer::Internal);
+        assert!(outage.to_string().contains("checking the evidence"));
     }
 }

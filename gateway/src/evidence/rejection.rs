@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sigstore_verify::bundle::Error as Shape;
 use sigstore_verify::{CertificateError, Error, TimestampError, TransparencyLogError};
 
 use super::limits::DETAIL_CHARS_MAX;
@@ -63,7 +64,15 @@ pub(super) fn fault(error: &Error) -> Fault {
         Error::SignatureInvalid(_) | Error::Crypto(_) => Code::SIGNATURE_INVALID,
         Error::ArtifactMismatch(_) => Code::SUBJECT_MISMATCH,
         Error::UnsupportedArtifact(_) | Error::UnsupportedBundle(_) => Code::BUNDLE_UNSUPPORTED,
-        Error::InvalidBundle(_) | Error::Types(_) | Error::Bundle(_) => Code::BUNDLE_MALFORMED,
+        Error::InvalidBundle(_) | Error::Types(_) => Code::BUNDLE_MALFORMED,
+        Error::Bundle(error) => match error {
+            Shape::UnsupportedMediaType(_) => Code::BUNDLE_UNSUPPORTED,
+            Shape::MissingInclusionProof(_) | Shape::MissingSigningTimeEvidence => Code::LOG_PROOF_MISSING,
+            Shape::MissingCheckpoint | Shape::LogIndexOutOfRange { .. } | Shape::CheckpointRootMismatch => {
+                Code::LOG_PROOF_INVALID
+            }
+            _ => Code::BUNDLE_MALFORMED,
+        },
         Error::Certificate(error) => match error {
             CertificateError::NotYetValid { .. } | CertificateError::Expired { .. } => {
                 Code::CERTIFICATE_OUTSIDE_VALIDITY

@@ -95,7 +95,7 @@ fn trusted(trust: &TrustFacts) -> String {
 }
 
 fn candidate(source: &CandidateSource) -> String {
-    let mut shown = format!("{} from {}", printable(&source.name), printable(&source.via));
+    let mut shown = format!("`{}` from {}", printable(&source.name), printable(&source.via));
     if let Some(media_type) = &source.media_type {
         let _ = write!(shown, ", {}", printable(media_type));
     }
@@ -112,4 +112,100 @@ fn line(text: &mut String, depth: usize, content: &str) {
     }
     text.push_str(content);
     text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Digest, San};
+    use crate::reason::Code;
+
+    fn source(name: &str) -> CandidateSource {
+        let media_type = Some("application/vnd.dev.sigstore.bundle.v0.3+json".into());
+        CandidateSource { via: "referrers-api".into(), name: name.into(), media_type, digest: None }
+    }
+
+    fn rejected(name: &str, code: Code, detail: &str) -> Finding {
+        Finding::Rejected(RejectedFinding { source: source(name), code, detail: detail.into() })
+    }
+
+    #[test]
+    fn a_person_can_read_it() {
+        let time = "2025-06-01T12:00:05Z".parse().unwrap();
+        let san =
+            San { kind: SanKind::Uri, value: "https://github.com/acme/cart/.github/workflows/release.yml".into() };
+        let signer = Signer::Keyless {
+            issuer: "https://token.actions.githubusercontent.com".into(),
+            san,
+            claims: [("runner_environment".to_owned(), "github-hosted".to_owned())].into(),
+        };
+        let signature = VerifiedFinding {
+            source: source("sha256:aa"),
+            kind: FindingKind::Signature,
+            trust: "public-good".into(),
+            signer,
+            times: vec![time],
+            predicate_type: None,
+            predicate: None,
+        };
+        let attestation = VerifiedFinding {
+            source: source("sha256:bb"),
+            kind: FindingKind::Attestation,
+            trust: "release".into(),
+            signer: Signer::Key { name: "release".into(), keyid: "12ab".into() },
+            times: Vec::new(),
+            predicate_type: Some("https://slsa.dev/provenance/v1".into()),
+            predicate: Some(serde_json::json!({})),
+        };
+        let trust = |name: &str, kind, age_s, max_age_s| TrustFacts {
+            name: name.into(),
+            kind,
+            digest: Digest::of(b"x"),
+            age_s,
+            max_age_s,
+        };
+        let evidence = Evidence {
+            trust: vec![
+                trust("public-good", TrustKind::SigstoreRoot, 60, Some(2_592_000)),
+                trust("old", TrustKind::SigstoreRoot, 61, Some(60)),
+                trust("release", TrustKind::Key, 0, None),
+            ],
+            looked_in: vec!["referrers-api".into(), "fallback-tag".into()],
+            findings: vec![
+                Finding::Verified(signature),
+                Finding::Verified(attestation),
+                rejected(
+                    "sha256:cc",
+                    Code::LOG_PROOF_MISSING,
+                    "expected an inclusion proof on each log entry, found none on entry 0 of 1",
+                ),
+                rejected("evil\n  verified   signature", Code::SIGNATURE_INVALID, "invalid signature"),
+            ],
+        };
+        insta::assert_snapshot!(tree(&evidence), @r"
+        evidence: 2 verified, 2 rejected; looked in referrers-api, fallback-tag
+          trust      root public-good, sha256:2d711642b726…, 60 s old, at most 2592000 s
+          trust      root old, sha256:2d711642b726…, 61 s old, at most 60 s, STALE
+          trust      key release, sha256:2d711642b726…
+          verified   signature `sha256:aa` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+            signed by  https://github.com/acme/cart/.github/workflows/release.yml (URI)
+            issuer     https://token.actions.githubusercontent.com
+            claim      runner_environment = github-hosted
+            trust      public-good: certificate, SCT, log entry
+            time       2025-06-01T12:00:05Z
+          verified   attestation `sha256:bb` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+            says       https://slsa.dev/provenance/v1
+            signed by  key release (sha256:12ab)
+            trust      release: key, log entry
+          rejected   log-proof-missing `sha256:cc` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+            expected   an inclusion proof on each log entry
+            found      none on entry 0 of 1
+          rejected   signature-invalid `evil\u{a}  verified   signature` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+            because    invalid signature
+        ");
+        insta::assert_snapshot!(tree(&Evidence::default()), @r"
+        evidence: 0 verified, 0 rejected; looked in nowhere
+          trust      none configured
+        ");
+    }
 }

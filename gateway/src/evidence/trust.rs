@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sigstore_crypto::{KeyAlgorithm, VerificationKey};
-use sigstore_trust_root::{TrustedRoot, TsaAuthority};
+use sigstore_trust_root::{TransparencyLog, TrustedRoot, TsaAuthority};
 use sigstore_types::{Bundle, DerPublicKey, SignatureContent, TimeRange};
 use sigstore_verify::tsa::verify_timestamp_for_authority;
 use sigstore_verify::{PublicKeyVerificationPolicy, Verifier};
@@ -16,8 +16,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::certificate;
 use super::limits::{KEY_BYTES_MAX, ROOT_BYTES_MAX};
+use super::rejection::Rejection;
 use super::settings::{KeySettings, RootSettings, RootSource, Settings, StartError};
 use crate::case::{Digest, Timestamp, TrustFacts, TrustKind, canonical_json};
+use crate::reason::Code;
 use crate::strict_json;
 
 /// All configured trust roots and keys.
@@ -37,6 +39,13 @@ pub(super) struct Root {
     /// Who may have issued a leaf, for messages only.
     authorities: Vec<certificate::Authority>,
     timestamp_authorities: Vec<TsaAuthority>,
+    logs: Vec<Log>,
+}
+
+/// A transparency log, as far as a message needs it.
+struct Log {
+    id: Vec<u8>,
+    valid_for: Option<TimeRange>,
 }
 
 /// One managed key.
@@ -113,8 +122,13 @@ impl Root {
         let authorities = narrow(&mut root).map_err(|error| unusable(error.into()))?;
         let verifier = Verifier::new(&root).map_err(|error| unusable(error.into()))?;
         let timestamp_authorities = root.tsa_authorities();
+        let log = |log: &TransparencyLog| Log {
+            id: log.log_id.key_id.as_bytes().to_vec(),
+            valid_for: log.public_key.valid_for,
+        };
+        let logs = root.tlogs.iter().map(log).collect();
         let (name, digest) = (name.into(), Digest::of(json));
-        Ok(Self { name, digest, refreshed_at, max_age_s, verifier, authorities, timestamp_authorities })
+        Ok(Self { name, digest, refreshed_at, max_age_s, verifier, authorities, timestamp_authorities, logs })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -128,6 +142,22 @@ impl Root {
     /// Whether the root names the authority that a leaf claims to be issued by. For messages: a claim is no proof.
     pub(super) fn names_issuer(&self, claimed: &certificate::ClaimedIssuer) -> bool {
         self.authorities.iter().any(|authority| claimed.may_be(authority))
+    }
+
+    /// Why a log entry of the bundle cannot be this root's, if so. For messages: what an entry says of its log is no proof.
+    pub(super) fn foreign_log(&self, bundle: &Bundle) -> Option<Rejection> {
+        bundle.verification_material.tlog_entries.iter().find_map(|entry| {
+            let Some(log) = self.logs.iter().find(|log| log.id == entry.log_id.key_id.as_bytes()) else {
+                let expected = format!("an entry in a log of `{}`", self.name);
+                let found = format!("one in the log `{}`", entry.log_id.key_id);
+                return Some(Rejection::mismatch(Code::LOG_UNKNOWN, expected, found));
+            };
+            let time = entry.integrated_time?;
+            let window = log.valid_for.filter(|window| !window.contains(time))?;
+            let until = window.end.map_or_else(String::new, |end| format!(" and `{end}`"));
+            let expected = format!("an entry between `{}`{until}, when its log is valid", window.start);
+            Some(Rejection::mismatch(Code::LOG_TIME_INVALID, expected, format!("one of `{time}`")))
+        })
     }
 
     /// The times that this root's authorities give a bundle, and those that its log entries claim. For messages.

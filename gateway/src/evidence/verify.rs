@@ -245,6 +245,8 @@ fn explain(error: &Error, root: &Root, about: About<'_>, claim: &Claim) -> Resul
         }
     } else if rejection.code == Code::CERTIFICATE_UNTRUSTED {
         outside_validity(root, &claim.bundle).unwrap_or(rejection)
+    } else if rejection.code == Code::LOG_PROOF_INVALID {
+        root.foreign_log(&claim.bundle).unwrap_or(rejection)
     } else {
         rejection
     })
@@ -256,9 +258,11 @@ fn other_subject(about: About<'_>, claim: &Claim) -> Option<String> {
         (_, Some(statement)) => (!statement.is_about(about.digest)).then(|| statement.subjects_shown()),
         (SignatureContent::MessageSignature(signature), None) => {
             let claimed = signature.message_digest.as_ref()?;
-            let ours =
-                claimed.algorithm == HashAlgorithm::Sha2256 && claimed.digest.as_bytes() == about.digest.as_bytes();
-            (!ours).then(|| format!("`{}:{}`", claimed.algorithm, hex::encode(claimed.digest.as_bytes())))
+            let hex = hex::encode(claimed.digest.as_bytes());
+            if claimed.algorithm != HashAlgorithm::Sha2256 {
+                return Some(format!("`{hex}` by {}", claimed.algorithm));
+            }
+            (hex != about.digest.hex()).then(|| format!("`sha256:{hex}`"))
         }
         _ => None,
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256, Sha512};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::key::SignerKey;
 use super::request::{Content, Knob, Knobs};
@@ -47,11 +47,15 @@ pub(super) fn sign(key: &SignerKey, what: &Content, manifest: Digest, knobs: &Kn
 
 fn message(key: &SignerKey, bytes: &[u8], knobs: &Knobs) -> Result<Signed> {
     let signature = key.sign(&signed_bytes(bytes, knobs))?;
-    let digest = STANDARD.encode(Sha256::digest(bytes));
+    // The digest says with which hash the key signed.
+    let (algorithm, digest) = match knobs.has(Knob::P384Signer) {
+        true => ("SHA2_384", STANDARD.encode(Sha384::digest(bytes))),
+        false => ("SHA2_256", STANDARD.encode(Sha256::digest(bytes))),
+    };
     Ok(Signed {
         field: "messageSignature",
         value: json!({
-            "messageDigest": {"algorithm": "SHA2_256", "digest": digest},
+            "messageDigest": {"algorithm": algorithm, "digest": digest},
             "signature": STANDARD.encode(&signature),
         }),
         bytes: bytes.to_vec(),

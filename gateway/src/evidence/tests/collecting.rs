@@ -1,0 +1,261 @@
+//! Many candidates, managed keys, limits, and what is remembered.
+
+use serde_json::json;
+
+use super::super::limits::{
+    ATTESTATION_BYTES_MAX, CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX,
+    TIMESTAMPS_MAX,
+};
+use super::*;
+use crate::case::{Defect, FindingKind, Signer};
+use crate::dev::sigstore::{Content, Knob, Log};
+use crate::outage::Peer;
+
+fn message() -> Content {
+    Content::Message { bytes: manifest() }
+}
+
+#[tokio::test]
+async fn nothing_configured_trusts_nobody_and_says_what_to_set() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let nobody = collector(&Settings::default());
+    let (code, detail) = rejected(&nobody, sigstore.sign(cosign()).unwrap()).await;
+    assert_eq!(code, Code::CERTIFICATE_UNTRUSTED);
+    assert!(detail.contains("[[evidence.roots]]"), "{detail}");
+    let bundle = sigstore.sign_with_key(&ManagedKey::generate().unwrap(), cosign()).unwrap();
+    let (code, detail) = rejected(&nobody, bundle).await;
+    assert_eq!(code, Code::KEY_NOT_TRUSTED);
+    assert!(detail.contains("[[evidence.keys]]"), "{detail}");
+}
+
+#[tokio::test]
+async fn managed_keys_sign() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    for managed in [ManagedKey::generate().unwrap(), ManagedKey::generate_ed25519().unwrap()] {
+        let (other, _other_folder) = key("other", &ManagedKey::generate().unwrap());
+        let (release, _folder) = key("release", &managed);
+        let collector = collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![other, release] });
+        for what in [message(), Content::SignStatement] {
+            let bundle = sigstore.sign_with_key(&managed, cosign().signing(what.clone())).unwrap();
+            let found = verified(&collector, bundle.clone()).await;
+            assert_eq!((found.kind, found.trust.as_str()), (FindingKind::Signature, "release"));
+            assert!(matches!(&found.signer, Signer::Key { name, keyid } if name == "release" && keyid.len() == 64));
+
+            // A hint is not signed: without it, or with another, the same key is found.
+            let hinted = changed(&bundle, |bundle| {
+                bundle["verificationMaterial"]["publicKey"]["hint"] = json!("nobody");
+            });
+            assert_eq!(verified(&collector, hinted).await.trust, "release");
+
+            let mut elsewhere = cosign().signing(match &what {
+                Content::Message { .. } => Content::Message { bytes: Bytes::from_static(b"other") },
+                other => other.clone(),
+            });
+            elsewhere.manifest = Digest::of(b"other");
+            let bundle = sigstore.sign_with_key(&managed, elsewhere).unwrap();
+            assert_eq!(rejected(&collector, bundle).await.0, Code::SUBJECT_MISMATCH);
+
+            let bundle =
+                sigstore.sign_with_key(&managed, cosign().signing(what.clone()).with(Knob::ForeignLog)).unwrap();
+            assert_eq!(rejected(&collector, bundle).await.0, Code::LOG_UNKNOWN);
+            let entry = cosign().signing(what.clone()).with(Knob::EntryOfAnotherSignature);
+            let bundle = sigstore.sign_with_key(&managed, entry).unwrap();
+            assert_eq!(rejected(&collector, bundle).await.0, Code::LOG_ENTRY_MISMATCH);
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_key_is_not_trusted_whatever_it_hints() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let (trusted, other) = (ManagedKey::generate().unwrap(), ManagedKey::generate().unwrap());
+    let (release, _folder) = key("release", &trusted);
+    let collector = collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release] });
+    let hint = |bundle: &[u8]| {
+        let bundle: Value = serde_json::from_slice(bundle).unwrap();
+        bundle["verificationMaterial"]["publicKey"]["hint"].clone()
+    };
+    let hint = hint(&sigstore.sign_with_key(&trusted, cosign()).unwrap());
+    for what in [message(), Content::SignStatement] {
+        let bundle = sigstore.sign_with_key(&other, cosign().signing(what)).unwrap();
+        assert_eq!(rejected(&collector, bundle.clone()).await.0, Code::KEY_NOT_TRUSTED);
+        let hinted = changed(&bundle, |bundle| bundle["verificationMaterial"]["publicKey"]["hint"] = hint.clone());
+        assert_eq!(rejected(&collector, hinted).await.0, Code::KEY_NOT_TRUSTED);
+    }
+    // A7.1: the key itself where a certificate belongs.
+    let bundle = sigstore.sign_with_key(&trusted, cosign()).unwrap();
+    let pem = trusted.public_pem().lines().filter(|line| !line.starts_with('-')).collect::<String>();
+    let as_certificate = changed(&bundle, |bundle| {
+        let material = bundle["verificationMaterial"].as_object_mut().unwrap();
+        material.remove("publicKey");
+        material.insert("certificate".into(), json!({"rawBytes": pem}));
+    });
+    assert_eq!(rejected(&collector, as_certificate).await.0, Code::CERTIFICATE_UNTRUSTED);
+}
+
+#[tokio::test]
+async fn one_good_among_many_bad_is_found_in_every_order() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let theirs = Sigstore::new(start()).unwrap();
+    let bad = [
+        sigstore.sign(cosign().with(Knob::NoSct)).unwrap(),
+        theirs.sign(cosign()).unwrap(),
+        b"random bytes".to_vec(),
+        sigstore.sign(cosign().with(Knob::NoInclusionProof)).unwrap(),
+    ];
+    let mut list = vec![candidate("good", sigstore.sign(cosign()).unwrap())];
+    for index in 0..CANDIDATES_MAX - 1 {
+        list.push(candidate(&format!("bad-{index:03}"), bad[index % bad.len()].clone()));
+    }
+    let defect = Defect { code: Code::LIMIT_EXCEEDED, about: "layers[0].size".into(), detail: "too large".into() };
+    list.push(Candidate { content: Err(defect), ..candidate("defect", "") });
+    let mut first = None;
+    for turn in [0, 1, 64, 127] {
+        let mut list = list.clone();
+        list.rotate_left(turn);
+        let evidence = examine(&trusting(&sigstore), list.clone()).await;
+        assert_eq!(evidence.findings.len(), list.len(), "every candidate is accounted for");
+        assert!(evidence.findings.is_sorted_by(|a, b| a.source() <= b.source()));
+        let good = evidence.findings.iter().filter(|finding| matches!(finding, Finding::Verified(_)));
+        assert_eq!(good.map(|finding| finding.source().name.as_str()).collect::<Vec<_>>(), ["good"]);
+        let evidence = serde_json::to_value(&evidence).unwrap();
+        assert_eq!(first.get_or_insert_with(|| evidence.clone()), &evidence, "the order of listing matters");
+    }
+}
+
+#[tokio::test]
+async fn a_defect_of_the_registry_keeps_its_code() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let defect = Defect { code: Code::MANIFEST_INVALID, about: "layers".into(), detail: "expected one\n".into() };
+    let bad = Candidate { content: Err(defect), ..candidate("defect", "") };
+    let evidence = examine(&trusting(&sigstore), vec![bad]).await;
+    let Finding::Rejected(found) = &evidence.findings[0] else { panic!("verified") };
+    assert_eq!((&found.code, found.detail.as_str()), (&Code::MANIFEST_INVALID, "layers: expected one\\u{a}"));
+}
+
+#[tokio::test]
+async fn limits_hold_at_and_past_the_edge() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    let padded = |bundle: &[u8], size: usize| {
+        let mut bytes = bundle.to_vec();
+        bytes.resize(size, b' ');
+        bytes
+    };
+    let statement = sigstore.sign(cosign()).unwrap();
+    let blob = sigstore.sign(cosign().signing(message())).unwrap();
+    for (bundle, limit) in [(&statement, ATTESTATION_BYTES_MAX), (&blob, SIGNATURE_BYTES_MAX)] {
+        verified(&collector, padded(bundle, limit)).await;
+        assert_eq!(rejected(&collector, padded(bundle, limit + 1)).await.0, Code::LIMIT_EXCEEDED);
+    }
+
+    let repeated = |pointer: &str, count: usize, log: Log| {
+        changed(&sigstore.sign(cosign().logged_in(log)).unwrap(), |bundle| {
+            let list = bundle.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
+            *list = vec![list[0].clone(); count];
+        })
+    };
+    let entries = "/verificationMaterial/tlogEntries";
+    verified(&collector, repeated(entries, LOG_ENTRIES_MAX, Log::RekorV1)).await;
+    let over = repeated(entries, LOG_ENTRIES_MAX + 1, Log::RekorV1);
+    assert_eq!(rejected(&collector, over).await.0, Code::LIMIT_EXCEEDED);
+    let stamps = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps";
+    verified(&collector, repeated(stamps, TIMESTAMPS_MAX, Log::RekorV2)).await;
+    let over = repeated(stamps, TIMESTAMPS_MAX + 1, Log::RekorV2);
+    assert_eq!(rejected(&collector, over).await.0, Code::LIMIT_EXCEEDED);
+}
+
+#[tokio::test]
+async fn padding_cannot_crowd_out_a_signature() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let statement = sigstore.sign(cosign()).unwrap();
+    let half = |name: &str| {
+        let mut bytes = b"a".to_vec();
+        bytes.resize(EVIDENCE_BYTES_MAX / 2, b' ');
+        candidate(name, bytes)
+    };
+    let list = vec![half("a"), half("b"), candidate("good", statement.clone())];
+    let evidence = examine(&trusting(&sigstore), list).await;
+    let codes = evidence.findings.iter().map(|finding| match finding {
+        Finding::Verified(_) => "verified",
+        Finding::Rejected(finding) => finding.code.as_str(),
+    });
+    assert_eq!(codes.collect::<Vec<_>>(), ["bundle-malformed", "limit-exceeded", "verified"]);
+
+    let many = (0..=CANDIDATES_MAX).map(|index| candidate(&format!("{index:03}"), statement.clone())).collect();
+    let evidence = examine(&trusting(&sigstore), many).await;
+    let verified = evidence.findings.iter().filter(|finding| matches!(finding, Finding::Verified(_))).count();
+    assert_eq!(verified, CANDIDATES_MAX);
+    assert!(
+        matches!(&evidence.findings[CANDIDATES_MAX], Finding::Rejected(found) if found.code == Code::LIMIT_EXCEEDED)
+    );
+}
+
+#[tokio::test]
+async fn a_remembered_verdict_is_for_this_artifact_bundle_and_trust() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    let bundle = sigstore.sign(cosign()).unwrap();
+    let first = verified(&collector, bundle.clone()).await;
+    assert_eq!(verified(&collector, bundle.clone()).await, first);
+
+    let other = Bytes::from_static(b"another manifest");
+    let candidates = Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle.clone())] };
+    let evidence = collector.examine(&artifact(&other), &other, candidates, later()).await.unwrap();
+    assert!(matches!(&evidence.findings[0], Finding::Rejected(found) if found.code == Code::SUBJECT_MISMATCH));
+
+    let other = trusting(&Sigstore::new(start()).unwrap());
+    assert_ne!(other.trust().digest(), collector.trust().digest());
+}
+
+#[tokio::test]
+async fn times_from_the_future_are_asked_anew() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    let bundle = sigstore.sign(cosign().logged_in(Log::RekorV2)).unwrap();
+    let signed: Timestamp = "2025-06-01T12:00:05Z".parse().unwrap();
+    let manifest = manifest();
+    for (early_s, good) in [(CLOCK_SKEW_S + 1, false), (CLOCK_SKEW_S, true), (CLOCK_SKEW_S + 1, false)] {
+        let now = signed - jiff::SignedDuration::from_secs(early_s);
+        let candidates = Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle.clone())] };
+        let evidence = collector.examine(&artifact(&manifest), &manifest, candidates, now).await.unwrap();
+        match &evidence.findings[0] {
+            Finding::Verified(_) => assert!(good, "{early_s} s early"),
+            Finding::Rejected(found) => assert_eq!((good, &found.code), (false, &Code::TIMESTAMP_INVALID)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn our_own_faults_are_outages() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    let candidates =
+        Candidates { looked_in: Vec::new(), list: vec![candidate("one", sigstore.sign(cosign()).unwrap())] };
+    let other = Bytes::from_static(b"not these bytes");
+    let outage = collector.examine(&artifact(&manifest()), &other, candidates, later()).await.unwrap_err();
+    assert_eq!(outage.peer, Peer::Internal);
+}
+
+#[tokio::test]
+async fn another_bundle_than_announced_is_refused() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let mut one = candidate("one", sigstore.sign(cosign()).unwrap());
+    one.source.digest = Some(Digest::of(b"another"));
+    let evidence = examine(&trusting(&sigstore), vec![one]).await;
+    assert!(matches!(&evidence.findings[0], Finding::Rejected(found) if found.code == Code::DIGEST_MISMATCH));
+}
+
+#[test]
+fn trust_says_its_age_and_digest() {
+    let (one, two) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
+    let load = |roots| Trust::load(&Settings { roots, keys: Vec::new() }).unwrap();
+    let trust = load(vec![root("acme", &one)]);
+    let facts = trust.facts(later());
+    assert_eq!((facts[0].age_s, facts[0].max_age_s), (24 * 60 * 60, Some(60)));
+    assert_eq!(trust.facts(start() - jiff::SignedDuration::from_secs(9))[0].age_s, 0);
+    assert_eq!(trust.digest(), load(vec![root("acme", &one)]).digest());
+    assert_ne!(trust.digest(), load(vec![root("other", &one)]).digest());
+    assert_ne!(trust.digest(), load(vec![root("acme", &two)]).digest());
+    assert_ne!(trust.digest(), load(vec![root("acme", &one), root("two", &two)]).digest());
+}

@@ -1,0 +1,112 @@
+//! Evidence against a private Sigstore: what is wrong with a bundle has its code, and only that.
+
+mod collecting;
+mod flips;
+mod knobs;
+mod shapes;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::settings::InlineRoot;
+use super::{Collector, KeySettings, RootSettings, RootSource, Settings, Trust};
+use crate::case::{
+    ArtifactFacts, Candidate, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
+};
+use crate::dev::sigstore::{ManagedKey, Sign, Sigstore};
+use crate::reason::Code;
+
+const IDENTITY: &str = "https://github.com/acme/cart/.github/workflows/release.yml@refs/heads/main";
+const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+fn start() -> Timestamp {
+    "2025-06-01T12:00:00Z".parse().unwrap()
+}
+
+fn later() -> Timestamp {
+    "2025-06-02T12:00:00Z".parse().unwrap()
+}
+
+fn manifest() -> Bytes {
+    Bytes::from_static(b"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\"}")
+}
+
+fn cosign() -> Sign {
+    Sign::cosign(Digest::of(&manifest()), IDENTITY, ISSUER, start())
+}
+
+fn root(name: &str, sigstore: &Sigstore) -> RootSettings {
+    let json = sigstore.trusted_root_json();
+    let trusted_root = RootSource::Inline(InlineRoot { json, refreshed_at: start() });
+    RootSettings { name: name.into(), trusted_root, max_age_s: 60 }
+}
+
+/// A key's file and the folder it lives in.
+fn key(name: &str, key: &ManagedKey) -> (KeySettings, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let pem = folder.path().join("key.pub");
+    std::fs::write(&pem, key.public_pem()).unwrap();
+    (KeySettings { name: name.into(), pem }, folder)
+}
+
+fn collector(settings: &Settings) -> Collector {
+    Collector::new(Trust::load(settings).unwrap())
+}
+
+fn trusting(sigstore: &Sigstore) -> Collector {
+    collector(&Settings { roots: vec![root("acme", sigstore)], keys: Vec::new() })
+}
+
+fn artifact(manifest: &[u8]) -> ArtifactFacts {
+    ArtifactFacts {
+        digest: Digest::of(manifest),
+        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+        size_bytes: manifest.len() as u64,
+        annotations: BTreeMap::new(),
+        config: None,
+        component: None,
+        defects: Vec::new(),
+    }
+}
+
+fn candidate(name: &str, bundle: impl Into<Bytes>) -> Candidate {
+    let source = CandidateSource { via: "referrers-api".into(), name: name.into(), media_type: None, digest: None };
+    Candidate { source, content: Ok(bundle.into()) }
+}
+
+async fn examine(collector: &Collector, list: Vec<Candidate>) -> Evidence {
+    let manifest = manifest();
+    let candidates = Candidates { looked_in: vec!["referrers-api".into()], list };
+    collector.examine(&artifact(&manifest), &manifest, candidates, later()).await.unwrap()
+}
+
+/// The finding of one bundle.
+async fn finding(collector: &Collector, bundle: impl Into<Bytes>) -> Finding {
+    let mut evidence = examine(collector, vec![candidate("one", bundle)]).await;
+    assert_eq!(evidence.findings.len(), 1);
+    evidence.findings.remove(0)
+}
+
+async fn verified(collector: &Collector, bundle: impl Into<Bytes>) -> VerifiedFinding {
+    match finding(collector, bundle).await {
+        Finding::Verified(finding) => finding,
+        Finding::Rejected(finding) => panic!("{}: {}", finding.code, finding.detail),
+    }
+}
+
+/// Why one bundle was rejected.
+async fn rejected(collector: &Collector, bundle: impl Into<Bytes>) -> (Code, String) {
+    match finding(collector, bundle).await {
+        Finding::Verified(finding) => panic!("verified: {finding:?}"),
+        Finding::Rejected(finding) => (finding.code, finding.detail),
+    }
+}
+
+/// A bundle with one thing changed.
+fn changed(bundle: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut value = serde_json::from_slice(bundle).unwrap();
+    change(&mut value);
+    serde_json::to_vec(&value).unwrap()
+}
