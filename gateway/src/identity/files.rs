@@ -63,7 +63,7 @@ impl FileFeed {
         pace: Pace,
     ) -> Result<(Self, ClientFactory), FileFault> {
         let paths = Arc::new(Paths { own: files, federated });
-        let first = settled(&paths, pace).await?;
+        let first = settled(&paths, tokio::time::sleep(pace.settle)).await?;
         let material = first.material(&paths, Timestamp::now())?;
         let (connections, incoming) = tokio::sync::mpsc::channel(PENDING_CONNECTIONS);
         let incoming = tokio_stream::wrappers::ReceiverStream::new(incoming);
@@ -103,14 +103,15 @@ async fn newer(paths: &Arc<Paths>, pace: Pace, current: &Files) -> Result<Option
     if read(paths).await? == *current {
         return Ok(None);
     }
-    let files = settled(paths, pace).await?;
+    let files = settled(paths, tokio::time::sleep(pace.settle)).await?;
     let material = files.material(paths, Timestamp::now())?;
     Ok(Some((files, material)))
 }
 
-async fn settled(paths: &Arc<Paths>, pace: Pace) -> Result<Files, FileFault> {
+/// Reads before and after `pause`: a bundle cut off in the middle can be whole PEM and still lack a CA.
+async fn settled(paths: &Arc<Paths>, pause: impl Future<Output = ()>) -> Result<Files, FileFault> {
     let first = read(paths).await?;
-    tokio::time::sleep(pace.settle).await;
+    pause.await;
     let second = read(paths).await?;
     if first == second { Ok(second) } else { Err(FileFault::Unsettled) }
 }
@@ -155,4 +156,30 @@ fn chain(fault: &FileFault) -> String {
         source = fault.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn files_that_change_between_two_reads_are_not_taken() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = |name: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, name).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            path
+        };
+        let federated = BTreeMap::new();
+        let own = FileSettings { svid: file("svid"), key: file("key"), bundle: file("bundle"), federated };
+        let paths = Arc::new(Paths { own: own.clone(), federated: BTreeMap::new() });
+        assert!(settled(&paths, async {}).await.is_ok());
+        for path in [own.svid, own.key, own.bundle] {
+            let meanwhile = settled(&paths, async { fs::write(&path, "more").unwrap() }).await;
+            assert!(matches!(meanwhile, Err(FileFault::Unsettled)), "{}", path.display());
+        }
+    }
 }

@@ -66,6 +66,20 @@ async fn it_survives_a_new_ca_but_not_the_loss_of_its_own() {
     open(&world, &next.issue("/host/a", &Leaf::new(Timestamp::now())).unwrap()).await;
 }
 
+/// One of two CAs is taken out, as after the theft of its key: who was verified by it must go.
+#[tokio::test]
+async fn it_ends_with_one_of_two_cas() {
+    let world = World::start().await;
+    let stolen = SpiffeCa::new("gate.example", Timestamp::now()).unwrap();
+    world.set(Answer::Issued(world.issued().trusting(&stolen))).await;
+    let thief = stolen.issue("/host/a", &Leaf::new(Timestamp::now())).unwrap();
+    let mut connection = open(&world, &thief).await;
+    world.set(Answer::Issued(world.issued())).await;
+    connection.closed().await;
+    assert!(world.ask(&thief).await.is_err());
+    open(&world, &world.host("/host/a")).await;
+}
+
 #[tokio::test]
 async fn it_ends_when_the_federation_does() {
     let world = World::start().await;
