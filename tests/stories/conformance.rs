@@ -77,7 +77,8 @@ fn every_vector_has_its_outcome() {
                     excused.insert((&vector.name, by), deviates);
                 }
                 None if deviates => {
-                    unexpected.push(format!("{} by {by:?}: expected {:?}, found {found:?}", vector.name, vector.expect));
+                    unexpected
+                        .push(format!("{} by {by:?}: expected {:?}, found {found:?}", vector.name, vector.expect));
                 }
                 None => {}
             }
@@ -97,7 +98,7 @@ fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
         By::Bytes => Subject::Bytes(&artifact),
         By::Digest => Subject::Digest(Digest::of(&artifact)),
     };
-    let pem = vector.key.as_ref().map(|key| String::from_utf8(read(folder, key)).unwrap());
+    let pem = vector.key.as_ref().map(|key| String::from_utf8(read(folder, key)).expect("a key of the vectors is PEM"));
     let expected = match (&pem, &vector.identity, &vector.issuer) {
         (Some(pem), None, None) => Expected::Key { pem },
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
@@ -116,7 +117,7 @@ fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
 }
 
 fn exceptions() -> Vec<Exception> {
-    serde_json::from_str(include_str!("../vectors/exceptions.json")).unwrap()
+    serde_json::from_str(include_str!("../vectors/exceptions.json")).expect("`exceptions.json` is a list of exceptions")
 }
 
 fn folder() -> PathBuf {

@@ -72,6 +72,14 @@ fn kind_of(name: &GeneralName<'_>) -> &'static str {
     }
 }
 
+/// Whether a time-stamp authority's certificate has the one critical usage that RFC 3161, 2.3 asks for; upstream looks at
+/// the usage and not at whether it is critical.
+pub(super) fn is_for_time_stamps_only(leaf: &X509Certificate<'_>) -> bool {
+    let Ok(Some(usage)) = leaf.extended_key_usage() else { return false };
+    let others = usage.value.any || usage.value.server_auth || usage.value.client_auth || usage.value.code_signing;
+    usage.critical && usage.value.time_stamping && !others
+}
+
 /// A CA certificate of a trust root, as far as a message needs it.
 pub(super) struct Authority {
     name: Vec<u8>,

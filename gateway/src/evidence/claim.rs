@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 use sigstore_types::{Bundle, Checkpoint, SignatureContent};
 
-use super::limits::{ATTESTATION_BYTES_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX};
+use super::limits::{
+    ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX, breadth,
+};
 use super::rejection::Rejection;
 use super::statement::Statement;
 use crate::reason::Code;
@@ -47,6 +49,7 @@ impl Claim {
     /// Reads a bundle that can be read in one way only.
     pub(super) fn read(bytes: &[u8], versions: Versions) -> Result<Self, Rejection> {
         limit("a bundle", "bytes", bytes.len(), ATTESTATION_BYTES_MAX)?;
+        limit("a bundle", "commas and brackets", breadth(bytes), BUNDLE_BREADTH_MAX)?;
         let value = strict_json::parse(bytes, strict_json::MAX_DEPTH)
             .map_err(|error| malformed(format!("the bundle cannot be read: {error}")))?;
         let fields = object(Some(&value), "the bundle")?;

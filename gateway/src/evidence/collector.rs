@@ -6,7 +6,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::claim::{Claim, Versions};
-use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, VERDICT_CACHE_BYTES};
+use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, PREDICATES_BYTES_MAX, VERDICT_CACHE_BYTES};
 use super::rejection::{Fault, Rejection};
 use super::trust::Trust;
 use super::verify::{About, Verified, verify};
@@ -99,7 +99,7 @@ impl Checker {
         let Candidates { looked_in, mut list } = candidates;
         // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
         list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
-        let (mut budget_bytes, mut looked_at) = (EVIDENCE_BYTES_MAX, 0);
+        let (mut budget_bytes, mut looked_at, mut predicates_bytes) = (EVIDENCE_BYTES_MAX, 0, 0);
         let mut findings = Vec::with_capacity(list.len());
         for Candidate { mut source, content } in list {
             let verdict = match content {
@@ -114,7 +114,17 @@ impl Checker {
                     self.check(About { digest: artifact, bytes: Some(manifest) }, &bytes, &mut source)?
                 }
             };
-            findings.push(finding(source, verdict, now));
+            let verdict = verdict.and_then(|verified| not_from_the_future(verified, now)).and_then(|verified| {
+                predicates_bytes += verified.predicate_bytes();
+                match predicates_bytes > PREDICATES_BYTES_MAX {
+                    true => Err(over("bytes of predicates", PREDICATES_BYTES_MAX, "one more attestation")),
+                    false => Ok(verified),
+                }
+            });
+            findings.push(match verdict {
+                Ok(verified) => Finding::Verified(verified.finding(source)),
+                Err(Rejection { code, detail }) => Finding::Rejected(RejectedFinding { source, code, detail }),
+            });
         }
         findings.sort_by(|a, b| a.source().cmp(b.source()));
         Ok(Evidence { trust: self.trust.facts(now), looked_in, findings })
@@ -146,7 +156,8 @@ impl Checker {
         };
         // A log's time lies in the future once only: what is rejected for it may verify a second later.
         if !matches!(&result, Err(rejection) if rejection.code == Code::LOG_TIME_INVALID) {
-            let size_bytes = u32::try_from(bytes.len() + 1024).unwrap_or(u32::MAX);
+            let size_bytes = result.as_ref().map_or(1024, Verified::memory_bytes);
+            let size_bytes = u32::try_from(size_bytes).unwrap_or(u32::MAX);
             self.verdicts.insert(key, Arc::new(Remembered { result: result.clone(), size_bytes }));
         }
         Ok(result)
@@ -159,13 +170,6 @@ fn size_of(candidate: &Candidate) -> usize {
 
 fn over(what: &str, limit: usize, found: &str) -> Rejection {
     Rejection::mismatch(Code::LIMIT_EXCEEDED, format!("at most {limit} {what} for one artifact"), found)
-}
-
-fn finding(source: CandidateSource, verdict: Result<Verified, Rejection>, now: Timestamp) -> Finding {
-    match verdict.and_then(|verified| not_from_the_future(verified, now)) {
-        Ok(verified) => Finding::Verified(verified.finding(source)),
-        Err(Rejection { code, detail }) => Finding::Rejected(RejectedFinding { source, code, detail }),
-    }
 }
 
 /// Depends on the clock, so it is asked anew each time and never remembered.

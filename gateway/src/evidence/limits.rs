@@ -10,7 +10,13 @@ pub const EVIDENCE_BYTES_MAX: usize = 32 << 20;
 /// How many candidates of one artifact are looked at, small ones first (`design.md` §12: as many as there are referrers).
 pub const CANDIDATES_MAX: usize = 128;
 /// The largest statement of an attestation, in bytes: its predicate goes into the case and so into the audit log.
-pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
+pub const STATEMENT_BYTES_MAX: usize = 4 << 20;
+/// What the predicates of one case may have together, in bytes of canonical JSON: half of what policy takes.
+pub const PREDICATES_BYTES_MAX: usize = 8 << 20;
+/// How many commas and opening brackets a bundle may have: a JSON value takes 32 bytes of memory, and 2 bytes of text.
+pub const BUNDLE_BREADTH_MAX: usize = 4096;
+/// How many commas and opening brackets a statement may have (the largest SBOMs in the field have 100,000).
+pub const STATEMENT_BREADTH_MAX: usize = 1 << 18;
 /// How deep a statement may be nested: the case that holds its predicate stays below [`crate::strict_json::MAX_DEPTH`].
 pub const STATEMENT_DEPTH_MAX: usize = 24;
 /// How many subjects of a statement are looked through (a release of GitHub's has at most 1024).
@@ -36,3 +42,8 @@ pub const DETAIL_CHARS_MAX: usize = 500;
 /// Past what age a trust root is stale, in seconds, unless configured: 30 days (public good's changes a few times a year,
 /// a TUF client refreshes it daily).
 pub const ROOT_MAX_AGE_S: u64 = 30 * 24 * 60 * 60;
+
+/// How many values `json` may hold at most, counted without parsing: commas and opening brackets, those in texts included.
+pub(super) fn breadth(json: &[u8]) -> usize {
+    json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+}

@@ -22,5 +22,5 @@ pub use self::rejection::Rejection;
 pub use self::settings::{KeySettings, RootSettings, RootSource, Settings, StartError};
 pub use self::tree::tree;
 pub use self::trust::Trust;
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::limits::{STATEMENT_BYTES_MAX, STATEMENT_DEPTH_MAX, SUBJECTS_MAX};
+use super::limits::{STATEMENT_BREADTH_MAX, STATEMENT_BYTES_MAX, STATEMENT_DEPTH_MAX, SUBJECTS_MAX, breadth};
 use super::rejection::Rejection;
 use crate::case::Digest;
 use crate::reason::Code;
@@ -13,7 +13,7 @@ pub(super) const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The statement types that are read.
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
 /// Past this, JSON readers disagree on an integer's value (RFC 7493, 2.2), and canonical JSON changes it.
-const INTEGER_MAX: u64 = 1 << 53;
+const INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// What an envelope says, before or after its signature was verified: see who holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,11 @@ impl Statement {
         if payload.len() > STATEMENT_BYTES_MAX {
             let expected = format!("a statement of at most {STATEMENT_BYTES_MAX} bytes");
             return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, payload.len()));
+        }
+        let broad = breadth(payload);
+        if broad > STATEMENT_BREADTH_MAX {
+            let expected = format!("a statement of at most {STATEMENT_BREADTH_MAX} commas and brackets");
+            return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, broad));
         }
         let value = strict_json::parse(payload, STATEMENT_DEPTH_MAX).map_err(|error| malformed(error.to_string()))?;
         let Value::Object(mut fields) = value else {
@@ -186,6 +191,15 @@ mod tests {
         };
         assert!(sized(STATEMENT_BYTES_MAX).is_ok());
         assert_eq!(sized(STATEMENT_BYTES_MAX + 1).unwrap_err(), Code::LIMIT_EXCEEDED);
+
+        let broad = |values: usize| {
+            let mut statement = statement();
+            statement["predicate"] = vec![json!(0); values].into();
+            Statement::read(&serde_json::to_vec(&statement).unwrap()).map_err(|rejection| rejection.code)
+        };
+        // Around the predicate there are three commas, one bracket and three braces; in it values and commas are even.
+        assert!(broad(STATEMENT_BREADTH_MAX - 7).is_ok());
+        assert_eq!(broad(STATEMENT_BREADTH_MAX - 6).unwrap_err(), Code::LIMIT_EXCEEDED);
 
         let deep = |levels: usize| {
             let mut statement = statement();

@@ -216,7 +216,8 @@ impl Key {
 ///
 /// Upstream makes a trust anchor of every certificate of a chain, and an anchor's own validity is never looked at: a leaf
 /// issued by an intermediate that has expired would verify (cosign CVE-2026-24122). With the window cut, no authority is
-/// left at such a time. An authority without any such time is left out.
+/// left at such a time. An authority without any such time is left out, and so is a
+/// time-stamp authority whose leaf may be used otherwise.
 fn narrow(root: &mut TrustedRoot) -> Result<Vec<certificate::Authority>, ChainError> {
     let mut authorities = Vec::new();
     let mut usable = Vec::new();
@@ -233,8 +234,14 @@ fn narrow(root: &mut TrustedRoot) -> Result<Vec<certificate::Authority>, ChainEr
     root.certificate_authorities = usable;
     let mut usable = Vec::new();
     for mut authority in std::mem::take(&mut root.timestamp_authorities) {
-        let chain = authority.cert_chain.certificates.iter().map(|entry| entry.raw_bytes.as_bytes());
-        if let Some(window) = window(authority.valid_for, chain)? {
+        let mut chain = authority.cert_chain.certificates.iter().map(|entry| entry.raw_bytes.as_bytes());
+        let stamps = match chain.clone().next() {
+            Some(leaf) => certificate::is_for_time_stamps_only(&parse(leaf)?),
+            None => false,
+        };
+        if let Some(window) = window(authority.valid_for, &mut chain)?
+            && stamps
+        {
             authority.valid_for = Some(window);
             usable.push(authority);
         }

@@ -10,10 +10,11 @@ use sigstore_verify::{Error, VerificationPolicy, VerificationResult};
 
 use super::certificate::{self, ClaimedIssuer};
 use super::claim::Claim;
+use super::limits::breadth;
 use super::rejection::{Fault, Rejection, fault};
 use super::statement::COSIGN_SIGN;
 use super::trust::{Key, Root, Trust};
-use crate::case::{CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding};
+use crate::case::{CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
 
@@ -26,6 +27,9 @@ pub(super) struct Verified {
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
+    /// The predicate in canonical JSON: its bytes and its breadth.
+    predicate_bytes: usize,
+    predicate_breadth: usize,
 }
 
 impl Verified {
@@ -40,6 +44,16 @@ impl Verified {
             predicate_type: self.predicate_type.clone(),
             predicate: self.predicate.clone(),
         }
+    }
+
+    /// How much of a case its predicate takes, in bytes.
+    pub(super) fn predicate_bytes(&self) -> usize {
+        self.predicate_bytes
+    }
+
+    /// How much memory it takes, in bytes, roughly.
+    pub(super) fn memory_bytes(&self) -> usize {
+        1024 + self.predicate_bytes + 64 * self.predicate_breadth
     }
 
     /// Who signed.
@@ -217,7 +231,10 @@ fn prove(
     let mut times = found.verified_timestamps().to_vec();
     times.sort();
     times.dedup();
-    Ok(Verified { kind, trust: trust.to_owned(), signer, times, predicate_type, predicate })
+    let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
+    let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
+    let trust = trust.to_owned();
+    Ok(Verified { kind, trust, signer, times, predicate_type, predicate, predicate_bytes, predicate_breadth })
 }
 
 /// Upstream says yes without having checked what we rely on: its policy changed under us, so nobody gets in.

@@ -132,8 +132,13 @@ fn leaf_params(request: &Sign, key: &SignerKey) -> Result<CertificateParams> {
     // The same number for the certificate with the SCT and for the one the SCT is about.
     params.serial_number = Some(SerialNumber::from(Sha256::digest(key.pair().der_bytes())[..16].to_vec()));
     let issuer = request.issuer.as_bytes();
-    params.custom_extensions.push(fulcio(1, issuer.to_vec()));
-    params.custom_extensions.push(fulcio(8, der::element(UTF8_STRING, &[issuer])));
+    if !request.knobs.has(Knob::NoIssuer) {
+        params.custom_extensions.push(fulcio(1, issuer.to_vec()));
+        params.custom_extensions.push(fulcio(8, der::element(UTF8_STRING, &[issuer])));
+    }
+    if request.knobs.has(Knob::TwoIssuers) {
+        params.custom_extensions.push(fulcio(8, der::element(UTF8_STRING, &[b"https://second.example"])));
+    }
     for (name, value) in &request.claims {
         let (arc, _) = CLAIMS
             .iter()

@@ -137,6 +137,10 @@ pub enum Knob {
     DnsSanBeside,
     /// The certificate's only name is an `otherName`, as Fulcio's user names are.
     OtherNameSan,
+    /// The certificate names no OIDC issuer.
+    NoIssuer,
+    /// The certificate names two OIDC issuers, each in an extension of the same kind.
+    TwoIssuers,
     /// The certificate holds no SCT.
     NoSct,
     /// The certificate holds two good SCTs.

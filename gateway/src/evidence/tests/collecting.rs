@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::super::StartError;
 use super::super::limits::{
-    ATTESTATION_BYTES_MAX, CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX,
-    TIMESTAMPS_MAX,
+    ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX, CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, LOG_ENTRIES_MAX,
+    PREDICATES_BYTES_MAX, ROOT_BYTES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX,
 };
 use super::*;
 use crate::case::{Defect, FindingKind, Signer};
@@ -149,6 +150,15 @@ async fn limits_hold_at_and_past_the_edge() {
         assert_eq!(rejected(&collector, padded(bundle, limit + 1)).await.0, Code::LIMIT_EXCEEDED);
     }
 
+    let blob_of = |commas: usize| {
+        let breadth = super::super::limits::breadth(&blob);
+        changed(&blob, |bundle| {
+            bundle["verificationMaterial"]["certificate"]["x"] = json!(",".repeat(commas - breadth - 1))
+        })
+    };
+    verified(&collector, blob_of(BUNDLE_BREADTH_MAX)).await;
+    assert_eq!(rejected(&collector, blob_of(BUNDLE_BREADTH_MAX + 1)).await.0, Code::LIMIT_EXCEEDED);
+
     let repeated = |pointer: &str, count: usize, log: Log| {
         changed(&sigstore.sign(cosign().logged_in(log)).unwrap(), |bundle| {
             let list = bundle.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
@@ -189,6 +199,34 @@ async fn padding_cannot_crowd_out_a_signature() {
     assert!(
         matches!(&evidence.findings[CANDIDATES_MAX], Finding::Rejected(found) if found.code == Code::LIMIT_EXCEEDED)
     );
+}
+
+#[tokio::test]
+async fn predicates_of_one_case_are_bounded_together() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let sized = |bytes: usize, text: &str| Content::Statement {
+        predicate_type: "https://example.org/sbom".into(),
+        // Two quotes are part of the canonical form.
+        predicate: json!(text.repeat(bytes - 2)),
+    };
+    let half = PREDICATES_BYTES_MAX / 4;
+    let mut list = Vec::new();
+    for (index, letter) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        let bundle = sigstore.sign(cosign().signing(sized(half, letter))).unwrap();
+        list.push(candidate(&format!("{index}"), bundle));
+    }
+    let collector = trusting(&sigstore);
+    let count = |evidence: &Evidence| {
+        let verified = |finding: &&Finding| matches!(finding, Finding::Verified(_));
+        evidence.findings.iter().filter(verified).count()
+    };
+    assert_eq!(count(&examine(&collector, list.clone()).await), 4);
+    let one_more = sigstore.sign(cosign().signing(sized(half, "e"))).unwrap();
+    list.push(candidate("4", one_more));
+    let evidence = examine(&collector, list).await;
+    assert_eq!(count(&evidence), 4);
+    let over = |finding: &Finding| matches!(finding, Finding::Rejected(found) if found.code == Code::LIMIT_EXCEEDED);
+    assert_eq!(evidence.findings.iter().filter(|finding| over(finding)).count(), 1);
 }
 
 #[tokio::test]
@@ -244,6 +282,42 @@ async fn another_bundle_than_announced_is_refused() {
     one.source.digest = Some(Digest::of(b"another"));
     let evidence = examine(&trusting(&sigstore), vec![one]).await;
     assert!(matches!(&evidence.findings[0], Finding::Rejected(found) if found.code == Code::DIGEST_MISMATCH));
+}
+
+#[test]
+fn trust_is_read_from_files() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let load = |path: &std::path::Path| {
+        let root = RootSettings { name: "a".into(), trusted_root: RootSource::File(path.into()), max_age_s: 60 };
+        Trust::load(&Settings { roots: vec![root], keys: Vec::new() })
+    };
+    let json = sigstore.trusted_root_json();
+    let path = write("good.json", json.as_bytes());
+    let modified = Timestamp::try_from(std::fs::metadata(&path).unwrap().modified().unwrap()).unwrap();
+    let facts = load(&path).unwrap().facts(modified + jiff::SignedDuration::from_secs(61));
+    assert_eq!((facts[0].age_s, facts[0].digest), (61, Digest::of(json.as_bytes())));
+
+    assert!(matches!(load(&folder.path().join("none.json")), Err(StartError::Unreadable { .. })));
+    let mut padded = json.clone().into_bytes();
+    padded.resize(usize::try_from(ROOT_BYTES_MAX).unwrap(), b' ');
+    assert!(load(&write("full.json", &padded)).is_ok());
+    padded.push(b' ');
+    assert!(matches!(load(&write("large.json", &padded)), Err(StartError::TooLarge { .. })));
+    let twice = json.replacen('{', "{\"tlogs\": [],", 1);
+    for broken in ["", "[]", "{}", twice.as_str()] {
+        assert!(matches!(load(&write("broken.json", broken.as_bytes())), Err(StartError::Root { .. })), "{broken}");
+    }
+    for pem in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "\u{0}"] {
+        let keys = vec![KeySettings { name: "k".into(), pem: write("key.pub", pem.as_bytes()) }];
+        let loaded = Trust::load(&Settings { roots: Vec::new(), keys });
+        assert!(matches!(loaded, Err(StartError::Key { .. })), "{pem}");
+    }
 }
 
 #[test]

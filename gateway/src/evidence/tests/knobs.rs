@@ -78,6 +78,8 @@ async fn each_defect_has_its_code() {
         (Knob::EmailSanBeside, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
         (Knob::DnsSanBeside, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
         (Knob::OtherNameSan, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
+        (Knob::NoIssuer, LOGS.to_vec(), vec![Statement], Code::ISSUER_MISMATCH),
+        (Knob::TwoIssuers, LOGS.to_vec(), vec![Statement], Code::CERTIFICATE_UNTRUSTED),
         (Knob::NoSct, LOGS.to_vec(), vec![Statement], Code::SCT_INVALID),
         (Knob::TwoScts, LOGS.to_vec(), vec![Statement], Code::SCT_INVALID),
         (Knob::ForeignSct, LOGS.to_vec(), vec![Statement], Code::SCT_INVALID),
@@ -130,6 +132,7 @@ async fn each_flaw_of_a_deployment_has_its_code() {
         (Flaw::TsaRetired, Log::RekorV2, Code::TIMESTAMP_INVALID),
         (Flaw::LogsRetired, Log::RekorV1, Code::LOG_TIME_INVALID),
         (Flaw::TsaWithoutUsage, Log::RekorV2, Code::TIMESTAMP_INVALID),
+        (Flaw::TsaUsageNotCritical, Log::RekorV2, Code::TIMESTAMP_INVALID),
     ];
     let later = start() + jiff::SignedDuration::from_hours(1);
     for (flaw, log, expected) in rows {
@@ -174,6 +177,23 @@ async fn of_several_roots_the_right_one_counts() {
             assert_eq!(rejected(&collector, bundle).await.0, Code::SIGNATURE_INVALID);
         }
     }
+}
+
+#[tokio::test]
+async fn names_that_would_be_printed_otherwise_than_they_match_are_refused() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    let digest = Digest::of(&manifest());
+    for identity in
+        ["https://github.com/acme\n", "https://github.com/acme\0.evil", "https://github.com/acme x", "ci@\u{7f}"]
+    {
+        let bundle = sigstore.sign(Sign::cosign(digest, identity, ISSUER, start())).unwrap();
+        let (code, detail) = rejected(&collector, bundle).await;
+        assert_eq!(code, Code::IDENTITY_MISMATCH, "{detail}");
+        assert!(!detail.contains(char::is_control));
+    }
+    let bundle = sigstore.sign(Sign::cosign(digest, IDENTITY, "https://issuer.example\n", start())).unwrap();
+    assert_eq!(rejected(&collector, bundle).await.0, Code::ISSUER_MISMATCH);
 }
 
 #[tokio::test]

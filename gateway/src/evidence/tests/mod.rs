@@ -1,5 +1,7 @@
 //! Evidence against a private Sigstore: what is wrong with a bundle has its code, and only that.
 
+#![cfg(feature = "dev")]
+
 mod collecting;
 mod flips;
 mod knobs;
