@@ -6,7 +6,7 @@
 package witgate.admission
 
 import data.witgate.patterns
-import data.witgate.signatures
+import data.witgate.signing
 
 # METADATA
 # title: The one way in
@@ -14,7 +14,7 @@ import data.witgate.signatures
 default admit := false
 
 admit if {
-	signatures.allowed
+	signing.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
@@ -23,9 +23,15 @@ admit if {
 # METADATA
 # title: The patterns of the caller
 # description: A SPIFFE ID with its folders when it was proven by an SVID, or the word `local`.
-caller_patterns := patterns.covering(input.caller.id) if input.caller.kind == "x509-svid"
+caller_patterns := patterns.covering(input.caller.id) if {
+	input.caller.kind == "x509-svid"
+	startswith(input.caller.id, "spiffe://")
+}
 
-caller_patterns := {"local"} if input.caller.kind == "local"
+caller_patterns := {"local"} if {
+	input.caller.kind == "local"
+	input.caller.id == "local"
+}
 
 host_patterns := patterns.covering(input.host)
 
@@ -36,7 +42,7 @@ named contains index if {
 	some pattern in rule.callers
 	pattern in caller_patterns
 	some reference in rule.references
-	reference in signatures.reference_patterns
+	reference in signing.reference_patterns
 }
 
 # METADATA
@@ -55,19 +61,17 @@ matching contains index if {
 
 # METADATA
 # title: What is granted: the union of what the rules grant, within the smallest of their limits
-grants := {
-	"imports": granted_imports,
-	"links": granted_links,
-	"config": granted_config,
-	"limits": granted_limits,
-	"lifetime_s": min(lifetimes),
-} if {
-	count(lifetimes) > 0
-} else := {
-	"imports": granted_imports,
-	"links": granted_links,
-	"config": granted_config,
-	"limits": granted_limits,
+# description: Undefined where no rule applies: then there is nothing to compare imports with, and the reason is another.
+grants := object.union(
+	{
+		"imports": granted_imports,
+		"links": granted_links,
+		"config": granted_config,
+		"limits": granted_limits,
+	},
+	{"lifetime_s": seconds | seconds := min(lifetimes)},
+) if {
+	count(matching) > 0
 }
 
 granted_imports contains pattern if {
@@ -101,7 +105,7 @@ links_not_granted contains link if {
 	not link in granted_links
 }
 
-refuse contains reason if some reason in signatures.refuse
+refuse contains reason if some reason in signing.refuse
 
 # METADATA
 # title: No rule speaks for the caller
@@ -110,7 +114,7 @@ refuse contains reason if {
 	reason := {
 		"code": "caller-not-granted",
 		"about": input.caller.id,
-		"detail": sprintf("no grant rule names `%s` for `%s`", [input.caller.id, signatures.reference]),
+		"detail": sprintf("no grant rule names `%s` for `%s`", [input.caller.id, signing.reference]),
 		"hint": "add a rule for this caller to `witgate.grants` in the policy's data",
 	}
 }

@@ -3,7 +3,7 @@
 # description: |
 #   Reads `data.witgate.signatures`. Entries whose `references` cover the reference are ANDed; the `identities` inside one
 #   entry are ORed; no entry, or an empty list, is satisfied by nobody. Only verified findings are looked at.
-package witgate.signatures
+package witgate.signing
 
 import data.witgate.patterns
 

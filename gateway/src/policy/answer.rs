@@ -30,6 +30,13 @@ pub(super) struct AnsweredGrants {
 impl Answer {
     /// Reads an answer, or says what is wrong with it.
     pub fn read(value: Value) -> Result<Self, String> {
+        // serde takes a list for a struct; the contract does not.
+        let is_object = |value: &Value| value.is_object();
+        let reasons = ["refuse", "warn"].iter().filter_map(|name| value.get(name)?.as_array()).flatten();
+        let grants = value.get("grants").filter(|grants| !grants.is_null());
+        if !value.is_object() || !reasons.chain(grants).all(is_object) {
+            return Err("answered the wrong shape: expected objects as reasons and grants".into());
+        }
         let answer: Self = serde_json::from_value(value).map_err(|error| format!("answered the wrong shape: {error}"))?;
         if let Some(grants) = &answer.grants {
             grants.check()?;
@@ -127,6 +134,7 @@ mod tests {
             ("admit", json!(null)),
             ("refuse", json!({})),
             ("refuse", json!(["no"])),
+            ("refuse", json!([["x", "", "", null]])),
             ("refuse", json!([{"code": "No Code", "about": "", "detail": ""}])),
             ("refuse", json!([{"code": "x", "about": ""}])),
             ("refuse", json!([{"code": "x", "about": "", "detail": "", "severity": "low"}])),

@@ -77,6 +77,10 @@ fn check(name: &str, data: &Map<String, Value>) -> Result<(), LoadError> {
 }
 
 fn read<'a, T: Deserialize<'a>>(name: &str, at: &str, value: &'a Value) -> Result<T, LoadError> {
+    // serde takes a list for a struct, which no rule would read.
+    if !value.is_object() {
+        return Err(fault(name, at, "expected an object"));
+    }
     T::deserialize(value).map_err(|error| fault(name, at, &error.to_string()))
 }
 
@@ -327,6 +331,7 @@ mod tests {
             json!({"witgate": {"signatures": [{"identities": []}]}}),
             json!({"witgate": {"grants": [{"callers": ["local"]}]}}),
             json!({"witgate": {"grants": [{"references": ["*"]}]}}),
+            json!({"witgate": {"signatures": [[["*"], []]]}}),
         ] {
             assert!(matches!(load_data(&data), Err(LoadError::Data { .. })), "{data} was taken");
         }

@@ -1,0 +1,204 @@
+package witgate.signing_test
+
+import data.witgate.signing
+
+reference := {"upstream": "ghcr.io", "repository": "acme/cart"}
+
+github := "https://token.actions.githubusercontent.com"
+
+workflow := "https://github.com/acme/cart/.github/workflows/release.yml@refs/tags/v1"
+
+signed(signer) := {"status": "verified", "kind": "signature", "source": {"name": "sha256:1"}, "signer": signer}
+
+keyless(issuer, kind, value, claims) := {
+	"kind": "keyless",
+	"issuer": issuer,
+	"san": {"kind": kind, "value": value},
+	"claims": claims,
+}
+
+key(name) := {"kind": "key", "name": name, "keyid": "00"}
+
+# A case with these findings.
+found(findings) := {"reference": reference, "evidence": {"looked_in": ["referrers-api"], "findings": findings}}
+
+# A case signed by this one signer.
+by(signer) := found([signed(signer)])
+
+by_uri(value) := by(keyless(github, "uri", value, {}))
+
+entry(identities) := {"references": ["ghcr.io/acme/*"], "identities": identities}
+
+acme := {"issuer": github, "san": {"kind": "uri", "value": "https://github.com/acme/*"}}
+
+mail := {"issuer": "https://accounts.example", "san": {"kind": "email", "value": "ci@acme.example"}}
+
+codes(refuse) := {reason.code | some reason in refuse}
+
+test_signed_by_a_folder_of_workflows if {
+	signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([acme])]
+	signing.refuse == set() with input as by_uri(workflow) with data.witgate.signatures as [entry([acme])]
+}
+
+test_signed_by_mail if {
+	case := by(keyless("https://accounts.example", "email", "ci@acme.example", {}))
+	signing.allowed with input as case with data.witgate.signatures as [entry([acme, mail])]
+}
+
+test_signed_by_key if {
+	signing.allowed with input as by(key("release")) with data.witgate.signatures as [entry([{"key": "release"}])]
+}
+
+test_another_key if {
+	refuse := signing.refuse with input as by(key("old")) with data.witgate.signatures as [entry([{"key": "release"}])]
+	codes(refuse) == {"identity-mismatch"}
+	some reason in refuse
+	reason.about == "old"
+	reason.detail == "signed by key `old`, policy wants key `release`"
+}
+
+test_unsigned if {
+	refuse := signing.refuse with input as found([]) with data.witgate.signatures as [entry([acme])]
+	codes(refuse) == {"no-verified-signature"}
+	some reason in refuse
+	reason.detail == "no signature verified; looked in referrers-api; found no candidate"
+}
+
+test_unsigned_and_looked_nowhere if {
+	case := {"reference": reference, "evidence": {"looked_in": [], "findings": []}}
+	refuse := signing.refuse with input as case with data.witgate.signatures as []
+	some reason in refuse
+	contains(reason.detail, "looked in no place")
+}
+
+test_each_rejected_candidate_is_told if {
+	case := found([
+		{"status": "rejected", "source": {"name": "sha256:1"}, "code": "subject-mismatch", "detail": ""},
+		{"status": "rejected", "source": {"name": "sha256:2"}, "code": "log-proof-missing", "detail": ""},
+	])
+	refuse := signing.refuse with input as case with data.witgate.signatures as [entry([acme])]
+	codes(refuse) == {"no-verified-signature"}
+	some reason in refuse
+	contains(reason.detail, "`sha256:1` rejected: subject-mismatch; `sha256:2` rejected: log-proof-missing")
+}
+
+test_attestation_is_no_signature if {
+	finding := object.union(signed(keyless(github, "uri", workflow, {})), {"kind": "attestation"})
+	refuse := signing.refuse with input as found([finding]) with data.witgate.signatures as [entry([acme])]
+	codes(refuse) == {"no-verified-signature"}
+	some reason in refuse
+	contains(reason.detail, "is an attestation, no signature")
+}
+
+test_rejected_beside_good_does_not_matter if {
+	bad := {"status": "rejected", "source": {"name": "sha256:2"}, "code": "subject-mismatch", "detail": ""}
+	case := found([bad, signed(keyless(github, "uri", workflow, {}))])
+	signing.allowed with input as case with data.witgate.signatures as [entry([acme])]
+}
+
+test_no_entry_for_the_reference if {
+	other := {"references": ["ghcr.io/other/*"], "identities": [acme]}
+	refuse := signing.refuse with input as by_uri(workflow) with data.witgate.signatures as [other]
+	codes(refuse) == {"identity-mismatch"}
+	some reason in refuse
+	contains(reason.detail, "policy names nobody for `ghcr.io/acme/cart`")
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [other]
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as []
+}
+
+test_empty_list_matches_nobody if {
+	refuse := signing.refuse with input as by_uri(workflow) with data.witgate.signatures as [entry([])]
+	codes(refuse) == {"identity-mismatch"}
+	some reason in refuse
+	endswith(reason.detail, "policy wants nobody: its list of identities is empty")
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([])]
+}
+
+test_entries_are_anded if {
+	entries := [entry([acme]), {"references": ["*"], "identities": [{"key": "release"}]}]
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as entries
+	both := found([signed(keyless(github, "uri", workflow, {})), signed(key("release"))])
+	signing.allowed with input as both with data.witgate.signatures as entries
+}
+
+test_wrong_issuer if {
+	case := by(keyless("https://evil.example", "uri", workflow, {}))
+	refuse := signing.refuse with input as case with data.witgate.signatures as [entry([acme])]
+	codes(refuse) == {"issuer-mismatch"}
+	some reason in refuse
+	reason.about == workflow
+	endswith(reason.detail, sprintf("(issuer `https://evil.example`), policy wants issuer `%s`", [github]))
+}
+
+test_halves_of_two_identities_are_none if {
+	case := by(keyless("https://accounts.example", "uri", workflow, {}))
+	not signing.allowed with input as case with data.witgate.signatures as [entry([acme, mail])]
+}
+
+test_claims if {
+	wanted := object.union(acme, {"claims": {"runner_environment": "github-hosted", "build_trigger": "push"}})
+	good := {"runner_environment": "github-hosted", "build_trigger": "push", "token_subject": "x"}
+	signing.allowed with input as by(keyless(github, "uri", workflow, good)) with data.witgate.signatures as [entry([wanted])]
+	every claims in [{}, {"build_trigger": "push"}, {"runner_environment": "self-hosted", "build_trigger": "push"}] {
+		refuse := signing.refuse with input as by(keyless(github, "uri", workflow, claims))
+			with data.witgate.signatures as [entry([wanted])]
+		codes(refuse) == {"identity-mismatch"}
+		some reason in refuse
+		contains(reason.detail, "with build_trigger `push`, runner_environment `github-hosted`")
+	}
+}
+
+test_kinds_never_mix if {
+	as_mail := by(keyless(github, "email", workflow, {}))
+	exact := {"issuer": github, "san": {"kind": "uri", "value": workflow}}
+	not signing.allowed with input as as_mail with data.witgate.signatures as [entry([exact])]
+	as_uri := by(keyless("https://accounts.example", "uri", "ci@acme.example", {}))
+	not signing.allowed with input as as_uri with data.witgate.signatures as [entry([mail])]
+}
+
+test_look_alikes_never_match if {
+	every value in [
+		"https://github.com/acme",
+		"https://github.com/acme/",
+		"https://github.com/acme-evil/x",
+		"https://github.com/acme.evil/x",
+		"https://github.com/ACME/x",
+		"https://GITHUB.com/acme/x",
+		"https://github.com@evil.example/acme/x",
+		"https://user@github.com/acme/x",
+		"https://github.com./acme/x",
+		"https://github.com:443/acme/x",
+		"https://github.com//acme/x",
+		"https://github.com/acme%2fx",
+		"https://github.com/acme/%2F../x",
+		"https://github.com/acme/%2e%2e/x",
+		"https://github.com/acme/../evil/x",
+		"https://github.com/acme/./x",
+		"https://xn--gthub-zsa.com/acme/x",
+		"https://g\u0131thub.com/acme/x",
+		"https://github.com/acme/x\n",
+		"https://github.com/acme/\u0000x",
+		"https://github.com/acme/x y",
+		"https://evil.example/https://github.com/acme/x",
+		"http://github.com/acme/x",
+		" https://github.com/acme/x",
+		"https:/github.com/acme/x",
+		"",
+	] {
+		not signing.allowed with input as by_uri(value) with data.witgate.signatures as [entry([acme])]
+		refuse := signing.refuse with input as by_uri(value) with data.witgate.signatures as [entry([acme])]
+		codes(refuse) == {"identity-mismatch"}
+	}
+}
+
+test_exact_is_exact if {
+	exact := {"issuer": github, "san": {"kind": "uri", "value": workflow}}
+	signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([exact])]
+	not signing.allowed with input as by_uri(concat("", [workflow, "0"])) with data.witgate.signatures as [entry([exact])]
+}
+
+test_hosts_with_empty_labels_never_match if {
+	every host in [".github.com", "github..com", "github.com.:443", ""] {
+		not signing.plain_uri(concat("", ["https://", host, "/acme/x"]))
+	}
+}
