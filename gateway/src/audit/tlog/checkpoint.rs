@@ -69,7 +69,8 @@ impl FromStr for Checkpoint {
             return Err(CheckpointError::Origin);
         }
         let size = canonical_number(size).ok_or(CheckpointError::Size)?;
-        let root: Hash = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok()).ok_or(CheckpointError::Root)?;
+        let root: Hash =
+            STANDARD.decode(root).ok().and_then(|root| root.try_into().ok()).ok_or(CheckpointError::Root)?;
         if size == 0 && root != EMPTY_ROOT {
             return Err(CheckpointError::EmptyRoot);
         }
@@ -78,7 +79,7 @@ impl FromStr for Checkpoint {
 }
 
 /// A decimal number without sign or leading zero.
-pub(super) fn canonical_number(text: &str) -> Option<u64> {
+pub(in super::super) fn canonical_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     (digits && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
 }

@@ -15,7 +15,7 @@ pub mod trust_policy;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use hash::{EMPTY_ROOT, Hash, leaf_hash, node_hash};
-pub use note::{KeyKind, NoteError, Signer, SignedNote, VerifierKey, VkeyError};
+pub use note::{KeyKind, NoteError, SignedNote, Signer, VerifierKey, VkeyError};
 pub use plan::{Node, Plan};
 pub use proof::{ProofError, verify_consistency, verify_inclusion};
 pub use proof_file::{ProofFile, ProofFileError};

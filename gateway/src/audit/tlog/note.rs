@@ -417,12 +417,12 @@ mod tests {
 
     #[test]
     fn the_specifications_note_verifies() {
-        let note = "If you think cryptography is the answer to your problem,\n\
-                    then you don't know what your problem is.\n\n\
-                    — example.com/foo Uw2QOlBHghLScXrEjfLAfbZ/bJ3ZWaF7VEvkFEbWYLQ7LzWJ5NJFmNrQsqrMHlhWT9PgHMvTpNpI7IO4nKvpXgM=\n";
+        let note = "This is an example message.\n\n\
+                    — example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n";
         let parsed = SignedNote::parse(note.as_bytes()).unwrap();
         assert_eq!(parsed.to_string(), note);
-        assert_eq!(parsed.signatures()[0].key_id, VKEY.parse::<VerifierKey>().unwrap().key_id());
+        let keys = [VKEY.parse::<VerifierKey>().unwrap()];
+        assert_eq!(parsed.verify(&keys).unwrap()[0].key.name(), "example.com/foo");
     }
 
     #[test]

@@ -252,10 +252,7 @@ mod tests {
             }
         }
         assert_eq!(Plan::consistency(2, 1), None);
-        assert_eq!(
-            verify_consistency(2, 1, &[], &[0; 32], &[0; 32]),
-            Err(ProofError::Shrinks { old: 2, new: 1 })
-        );
+        assert_eq!(verify_consistency(2, 1, &[], &[0; 32], &[0; 32]), Err(ProofError::Shrinks { old: 2, new: 1 }));
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub enum TileKind {
 
 /// A text that is no tile path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected `tile/LEVEL/N` or `tile/entries/N`, N in groups of three digits such as `x001/234`, optionally `.p/WIDTH`")]
+#[error(
+    "expected `tile/LEVEL/N` or `tile/entries/N`, N in groups of three digits such as `x001/234`, optionally `.p/WIDTH`"
+)]
 pub struct TilePathError;
 
 impl TilePath {
@@ -162,11 +164,36 @@ mod tests {
     #[test]
     fn refuses_every_other_spelling() {
         for path in [
-            "", "tile", "tile/", "tile/0", "tile/0/", "tile/0/000.p/0", "tile/0/000.p/256", "tile/0/000.p/01",
-            "tile/0/x00/1", "tile/0/1234", "tile/0/../000", "tile/../0/000", "../tile/0/000", "tile/64/000",
-            "tile/00/000", "tile/01/000", "tile/-1/000", "tile/+1/000", "tile/0/x000/001", "tile/0/001/002",
-            "tile/0/x001", "tile/0/x001/x002", "tile/0/000.p/", "tile/0/000.p/1.p/1", "tile/0/000/", "/tile/0/000",
-            "tile/0/٠٠٠", "tile/8/0/000.p", "tile/data/000", "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+            "",
+            "tile",
+            "tile/",
+            "tile/0",
+            "tile/0/",
+            "tile/0/000.p/0",
+            "tile/0/000.p/256",
+            "tile/0/000.p/01",
+            "tile/0/x00/1",
+            "tile/0/1234",
+            "tile/0/../000",
+            "tile/../0/000",
+            "../tile/0/000",
+            "tile/64/000",
+            "tile/00/000",
+            "tile/01/000",
+            "tile/-1/000",
+            "tile/+1/000",
+            "tile/0/x000/001",
+            "tile/0/001/002",
+            "tile/0/x001",
+            "tile/0/x001/x002",
+            "tile/0/000.p/",
+            "tile/0/000.p/1.p/1",
+            "tile/0/000/",
+            "/tile/0/000",
+            "tile/0/٠٠٠",
+            "tile/8/0/000.p",
+            "tile/data/000",
+            "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
         ] {
             assert_eq!(path.parse::<TilePath>(), Err(TilePathError), "`{path}` was taken");
         }

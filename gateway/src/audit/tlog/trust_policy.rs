@@ -41,7 +41,9 @@ pub enum PolicyError {
     #[error("the policy is not plain UTF-8 text")]
     Characters,
     /// A line that is none of `log`, `witness`, `group`, `quorum`.
-    #[error("line {line}: expected `log VKEY [URL]`, `witness NAME VKEY [URL]`, `group NAME all|any|K NAME…` or `quorum NAME|none`")]
+    #[error(
+        "line {line}: expected `log VKEY [URL]`, `witness NAME VKEY [URL]`, `group NAME all|any|K NAME…` or `quorum NAME|none`"
+    )]
     Line {
         /// Counted from 1.
         line: usize,
@@ -294,7 +296,9 @@ mod tests {
         let signed = log().sign(TEXT).to_string();
         assert!(nested.verify(format!("{signed}{}{}", b.line(TEXT, 1), c.line(TEXT, 1)).as_bytes()).is_ok());
         assert!(nested.verify(format!("{signed}{}{}", a.line(TEXT, 1), b.line(TEXT, 1)).as_bytes()).is_err());
-        assert!(policy(&[&a], "quorum w0\n").unwrap().verify(format!("{signed}{}", a.line(TEXT, 1)).as_bytes()).is_ok());
+        assert!(
+            policy(&[&a], "quorum w0\n").unwrap().verify(format!("{signed}{}", a.line(TEXT, 1)).as_bytes()).is_ok()
+        );
         assert!(policy(&[], "quorum none\n").unwrap().verify(signed.as_bytes()).is_ok());
     }
 
