@@ -264,8 +264,8 @@ impl Upstream {
 
     fn check_rate(&self, received_bytes: u64, elapsed: Duration) -> Result<(), Fault> {
         let least_bytes_per_s = self.budgets.least_rate_bytes_per_s;
-        let owed = least_bytes_per_s.saturating_mul(elapsed.as_secs());
-        let slow = elapsed > self.budgets.slow_start && received_bytes < owed;
+        let owed = u128::from(least_bytes_per_s) * elapsed.as_millis() / 1000;
+        let slow = elapsed > self.budgets.slow_start && u128::from(received_bytes) < owed;
         if slow { Err(Fault::TooSlow { least_bytes_per_s }) } else { Ok(()) }
     }
 
@@ -321,3 +321,252 @@ fn host_text(url: &Url) -> String {
 
 /// A peer's announcement alone makes us allocate no more than this, in bytes.
 const FIRST_ALLOCATION_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use crate::registry::budgets::{Budgets, MANIFEST_BYTES};
+    use crate::registry::document::OCI_MANIFEST;
+    use crate::registry::peer::{Ending, Peer, Pushed, Reply, Stage};
+    use crate::registry::{Settings, UpstreamSettings};
+
+    use super::*;
+
+    fn quick() -> Budgets {
+        let short = Duration::from_millis(150);
+        Budgets { idle: short, metadata: short * 2, slow_start: short, ..Budgets::default() }
+    }
+
+    #[tokio::test]
+    async fn a2_3_a_header_that_names_other_bytes_is_an_outage() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        let pushed = Pushed::new("x", b"a").on(&peer, "1");
+        let sha512 = format!("sha512:{}", hex::encode(Sha512::digest(&pushed.manifest)));
+        let right = pushed.digest().to_string();
+        for lie in [
+            Digest::of(b"lie").to_string(),
+            right.to_uppercase(),
+            format!("sha512:{}", "0".repeat(128)),
+            "md5:0".into(),
+            String::new(),
+        ] {
+            peer.on(
+                pushed.manifest_path("1"),
+                Reply::ok(OCI_MANIFEST, pushed.manifest.clone()).header("docker-content-digest", &lie),
+            );
+            let outage = stage.outage(&peer, "x:1").await;
+            assert!(outage.chain().contains(&right), "{lie}: {}", outage.chain());
+        }
+        let both = Reply::ok(OCI_MANIFEST, pushed.manifest.clone())
+            .header("docker-content-digest", &right)
+            .header("docker-content-digest", &sha512);
+        peer.on(pushed.manifest_path("1"), both);
+        assert_eq!(*stage.resolve(&peer, "x:1").await.unwrap().digest(), pushed.digest());
+    }
+
+    #[tokio::test]
+    async fn a3_2_a3_3_blobs_that_are_not_what_was_announced_are_outages_that_leave_nothing() {
+        let peer = Peer::start().await;
+        let stage = Stage::of(&Settings::default(), quick());
+        let pushed = Pushed::new("x", b"component").on(&peer, "1");
+        let blob = |body: &[u8]| Reply::ok("application/octet-stream", body);
+        for (what, lie) in [
+            ("other bytes", blob(b"komponent")),
+            ("one byte short", blob(b"componen")),
+            ("one byte more", blob(b"component!")),
+            ("one byte more, no length", blob(b"component!").ending(Ending::Chunked)),
+            ("one byte short, no length", blob(b"componen").ending(Ending::Chunked)),
+            ("cut off", blob(b"compo").ending(Ending::Announcing(9))),
+            ("length too small", blob(b"component").ending(Ending::Announcing(8))),
+            ("length too large", blob(b"component").ending(Ending::Announcing(10))),
+            ("endless", blob(b"").ending(Ending::Endless)),
+            ("stalled", blob(b"component").ending(Ending::Stalled)),
+            ("mute", blob(b"component").ending(Ending::Mute)),
+            ("trickling", blob(b"component").ending(Ending::Trickling)),
+            ("gzip", blob(b"component").header("content-encoding", "gzip")),
+            ("partial", Reply::status(206).body(b"component")),
+            ("header", blob(b"component").header("docker-content-digest", &Digest::of(b"x").to_string())),
+        ] {
+            peer.on(pushed.layer_path(), lie);
+            let outage = stage.outage(&peer, "x:1").await;
+            assert_eq!(outage.peer.kind(), "registry", "{what}");
+            assert_eq!(stage.registry.component(&Digest::of(b"component")).await.unwrap(), None, "{what} was kept");
+        }
+        let honest = blob(b"component").ending(Ending::Chunked).header("content-encoding", "identity");
+        peer.on(pushed.layer_path(), honest);
+        assert!(Stage::bare().resolve(&peer, "x:1").await.unwrap().component().is_some());
+    }
+
+    #[tokio::test]
+    async fn a12_1_a12_3_manifests_are_bounded_in_bytes_or_time() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        let large = |size: u64| vec![b' '; usize::try_from(size).unwrap()];
+        for (what, reply) in [
+            ("announced", Reply::ok(OCI_MANIFEST, "x").ending(Ending::Announcing(300 << 20))),
+            ("one byte more", Reply::ok(OCI_MANIFEST, large(MANIFEST_BYTES + 1)).ending(Ending::Chunked)),
+        ] {
+            peer.on("/v2/x/manifests/1", reply);
+            let chain = stage.outage(&peer, "x:1").await.chain();
+            assert!(chain.contains("longer than 4194304 bytes"), "{what}: {chain}");
+        }
+        let impatient = Stage::of(&Settings::default(), quick());
+        for ending in [Ending::Endless, Ending::Stalled, Ending::Mute, Ending::Trickling] {
+            peer.on("/v2/x/manifests/1", Reply::ok(OCI_MANIFEST, vec![b' '; 100]).ending(ending));
+            impatient.outage(&peer, "x:1").await;
+        }
+        peer.on("/v2/x/manifests/1", Reply::ok(OCI_MANIFEST, large(MANIFEST_BYTES)));
+        let facts = stage.resolve(&peer, "x:1").await.unwrap().facts().clone();
+        assert_eq!((facts.size_bytes, facts.defects.len()), (MANIFEST_BYTES, 1), "within the limit it is judged");
+    }
+
+    #[tokio::test]
+    async fn a16_2_a17_2_redirects_are_for_blobs_to_listed_hosts_without_the_credential() {
+        let (peer, store, stranger) = (Peer::start().await, Peer::start().await, Peer::start().await);
+        let folder = tempfile::tempdir().unwrap();
+        let (credential, _) = password(&folder);
+        let stage = Stage::with(&peer, UpstreamSettings { redirect_hosts: vec![store.name.clone()], ..credential });
+        peer.guard("Basic dTpodW50ZXIy", "Basic realm=x");
+        let pushed = Pushed::new("x", b"component").on(&peer, "1");
+        let to = |target: &str| Reply::status(307).header("location", target);
+        let at = |peer: &Peer, path: &str| format!("http://{}{path}", peer.name);
+
+        for target in [
+            at(&stranger, "/blob"),
+            "http://169.254.169.254/latest".into(),
+            "https://127.0.0.1:1/".into(),
+            format!("http://u:p@{}/blob", store.name),
+            format!("http://{}@{}/", store.name, stranger.name),
+            "file:///etc/passwd".into(),
+            "http://".into(),
+        ] {
+            peer.on(pushed.layer_path(), to(&target));
+            let chain = stage.outage(&peer, "x:1").await.chain();
+            assert!(chain.contains("redirects a blob"), "{target}: {chain}");
+        }
+        peer.on(pushed.manifest_path("2"), to(&at(&store, "/manifest")));
+        assert!(stage.outage(&peer, "x:2").await.chain().contains("only blobs"));
+        assert!(stranger.asked().is_empty() && store.asked().is_empty());
+
+        // peer, store, store, store: three redirects.
+        store.on("/blob", Reply::ok("application/octet-stream", "component"));
+        store.on("/2", to("/blob"));
+        store.on("/1", to(&at(&store, "/2")));
+        store.on("/0", to("/1"));
+        peer.on(pushed.layer_path(), to(&at(&store, "/0")));
+        assert!(stage.outage(&peer, "x:1").await.chain().contains("more than 3 redirects"));
+        peer.on(pushed.layer_path(), to(&at(&store, "/1")));
+        assert_eq!(stage.resolve(&peer, "x:1").await.unwrap().component().unwrap(), &b"component"[..]);
+        assert!(store.asked().iter().all(|asked| asked.authorization.is_none()), "the credential left the registry");
+    }
+
+    fn password(folder: &tempfile::TempDir) -> (UpstreamSettings, PathBuf) {
+        let file = folder.path().join("password");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let (username, password_file) = (Some("u".into()), Some(file.clone()));
+        (UpstreamSettings { username, password_file, ..UpstreamSettings::default() }, file)
+    }
+
+    #[tokio::test]
+    async fn a_token_is_fetched_once_for_a_repository() {
+        let peer = Peer::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (credential, _) = password(&folder);
+        let stage = Stage::with(&peer, credential);
+        Pushed::new("x/y", b"component").on(&peer, "1");
+        let challenge =
+            format!("Bearer realm=\"http://{}/token?a=b\",service=\"s s\",scope=\"repository:*:push\"", peer.name);
+        peer.guard("Bearer t0ken", &challenge);
+        let asked_for = "/token?a=b&service=s+s&scope=repository%3Ax%2Fy%3Apull";
+        peer.on(asked_for, Reply::ok("application/json", json!({"token": "t0ken", "expires_in": 300}).to_string()));
+        stage.resolve(&peer, "x/y:1").await.unwrap();
+        let token: Vec<_> = peer.asked().into_iter().filter(|asked| asked.path == asked_for).collect();
+        assert_eq!(token.len(), 1);
+        assert_eq!(token[0].authorization.as_deref(), Some("Basic dTpodW50ZXIy"));
+        assert_eq!(peer.asked().len(), 1 + 1 + 3, "401, token, manifest, config, component");
+    }
+
+    #[tokio::test]
+    async fn a16_1_no_token_endpoint_but_our_own_sees_the_credential() {
+        let (peer, thief) = (Peer::start().await, Peer::start().await);
+        let folder = tempfile::tempdir().unwrap();
+        let (credential, _) = password(&folder);
+        let stage = Stage::with(&peer, credential.clone());
+        Pushed::new("x", b"component").on(&peer, "1");
+        for realm in [
+            format!("http://{}/steal", thief.name),
+            format!("http://{}@{}/steal", peer.name, thief.name),
+            format!("http://u:p@{}/token", peer.name),
+            "http://169.254.169.254/token".into(),
+            "https://auth.example/token".into(),
+            "file:///token".into(),
+            "/token".into(),
+            String::new(),
+        ] {
+            peer.guard("Bearer t", &format!("Bearer realm=\"{realm}\""));
+            let outage = stage.outage(&peer, "x:1").await;
+            assert!(!format!("{} {:?}", outage.chain(), outage).contains("hunter2"), "{realm}");
+        }
+        assert_eq!(thief.asked().len(), 0);
+        assert_eq!(peer.times("/token"), 0);
+
+        let listed = Stage::with(&peer, UpstreamSettings { auth_hosts: vec![thief.name.clone()], ..credential });
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\"", thief.name));
+        thief.on("/token?scope=repository%3Ax%3Apull", Reply::ok("application/json", "{\"access_token\":\"t\"}"));
+        listed.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a16_4_useless_token_answers_are_outages() {
+        let peer = Peer::start().await;
+        let stage = Stage::of(&Settings::default(), quick());
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\"", peer.name));
+        for answer in [
+            Reply::ok("application/json", "{\"token\":\"a\\nb\"}"),
+            Reply::ok("application/json", "{\"token\":\"wrong\"}"),
+            Reply::ok("application/json", " ".repeat(64 * 1024 + 1)),
+            Reply::ok("application/json", "").ending(Ending::Endless),
+            Reply::ok("application/json", "").ending(Ending::Mute),
+            Reply::status(401),
+            Reply::status(429),
+            Reply::status(307).header("location", "/v2/"),
+        ] {
+            peer.on("/token?scope=repository%3Ax%3Apull", answer);
+            let outage = stage.outage(&peer, "x:1").await;
+            assert!(!outage.chain().contains("wrong"), "{}", outage.chain());
+        }
+        for challenge in ["Negotiate", "Bearer service=x", "Basic realm=x"] {
+            peer.guard("Bearer t", challenge);
+            stage.outage(&peer, "x:1").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rotated_password_is_used_at_the_next_401() {
+        let peer = Peer::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (credential, file) = password(&folder);
+        let stage = Stage::with(&peer, credential);
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Basic dTpodW50ZXIz", "Basic realm=x");
+        assert!(stage.outage(&peer, "x:1").await.hint.unwrap().contains("password_file"));
+        std::fs::write(&file, "hunter3").unwrap();
+        stage.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_names_the_registry_but_no_url() {
+        let peer = Peer::nowhere();
+        let outage = Stage::bare().outage(&peer, "x:1").await;
+        assert!(
+            outage.chain().starts_with("registry `127.0.0.1:1` gave no answer while reading"),
+            "{}",
+            outage.chain()
+        );
+        assert!(!outage.chain().contains("http://"), "{}", outage.chain());
+    }
+}

@@ -21,6 +21,8 @@ mod document;
 mod fault;
 mod fetch;
 mod manifest;
+#[cfg(test)]
+mod peer;
 mod referrers;
 mod resolve;
 mod settings;

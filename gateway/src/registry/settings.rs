@@ -193,9 +193,10 @@ impl Upstreams {
                 format!("registry `{registry}` is no upstream: add `[registry.upstreams.\"{registry}\"]` to the configuration")
             }),
             Self::Loopback(template) => {
-                let base = Url::parse(&format!("http://{registry}/")).ok().filter(|url| {
-                    matches!(url.host_str(), Some("127.0.0.1" | "localhost" | "[::1]")) && registry.contains(':')
-                });
+                // Compared as written: `2130706433` is 127.0.0.1 to a URL parser.
+                let host = registry.rsplit_once(':').map(|(host, _)| host);
+                let here = host.is_some_and(|host| matches!(host, "127.0.0.1" | "localhost" | "[::1]"));
+                let base = Url::parse(&format!("http://{registry}/")).ok().filter(|_| here);
                 let base = base.ok_or_else(|| {
                     format!("registry `{registry}` is no upstream and only registries on loopback need no configuration: add `[registry.upstreams.\"{registry}\"]`")
                 })?;
