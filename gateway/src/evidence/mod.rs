@@ -19,7 +19,7 @@ mod verify;
 pub use self::collector::Collector;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
 pub use self::rejection::Rejection;
-pub use self::settings::{KeySettings, RootSettings, RootSource, Settings, StartError};
+pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
 pub use self::tree::tree;
 pub use self::trust::Trust;
 #[cfg(test)]

@@ -303,3 +303,36 @@ fn read(name: &str, path: &Path, limit_bytes: u64) -> Result<(Vec<u8>, Timestamp
     }
     Ok((bytes, modified))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_in_the_field_lose_no_authority() {
+        for json in [
+            sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT,
+            sigstore_trust_root::SIGSTORE_STAGING_TRUSTED_ROOT,
+            sigstore_trust_root::SIGSTORE_GITHUB_TRUSTED_ROOT,
+        ] {
+            let given = TrustedRoot::from_json(json).unwrap();
+            let mut narrowed = given.clone();
+            narrow(&mut narrowed).unwrap();
+            assert_eq!(narrowed.certificate_authorities.len(), given.certificate_authorities.len());
+            assert_eq!(narrowed.timestamp_authorities.len(), given.timestamp_authorities.len());
+            assert!(Root::parse("field", json.as_bytes(), Timestamp::UNIX_EPOCH, 1).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_empty_window_is_none() {
+        let root = TrustedRoot::from_json(sigstore_trust_root::SIGSTORE_PRODUCTION_TRUSTED_ROOT).unwrap();
+        let chain = &root.certificate_authorities[0].cert_chain.certificates;
+        let chain = || chain.iter().map(|entry| entry.raw_bytes.as_bytes());
+        let long_past = TimeRange::new(Timestamp::UNIX_EPOCH, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!(window(Some(long_past), chain()).unwrap(), None);
+        assert!(window(None, chain()).unwrap().is_some_and(|window| window.end.is_some()));
+        assert!(matches!(window(None, std::iter::empty()), Err(ChainError::Empty)));
+        assert!(matches!(window(None, [&b"x"[..]].into_iter()), Err(ChainError::Certificate)));
+    }
+}

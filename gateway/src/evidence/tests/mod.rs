@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::settings::InlineRoot;
-use super::{Collector, KeySettings, RootSettings, RootSource, Settings, Trust};
+use super::{Collector, InlineRoot, KeySettings, RootSettings, RootSource, Settings, Trust};
 use crate::case::{
     ArtifactFacts, Candidate, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
 };
