@@ -21,17 +21,19 @@ fn group(out: &mut String, title: &str, externs: &[Extern]) {
         return line(out, 0, &format!("{title}: none"));
     }
     line(out, 0, &format!("{title}: {}", externs.len()));
-    let mut packages: BTreeMap<(&str, Option<&str>), Vec<(&str, &Extern)>> = BTreeMap::new();
+    let mut packages: BTreeMap<String, Vec<(&str, &Extern)>> = BTreeMap::new();
     for external in externs {
         if let (Some(package), Some(interface)) = (&external.package, &external.interface) {
-            packages.entry((package, external.version.as_deref())).or_default().push((interface, external));
+            let version = external.version.iter().map(|version| format!("@{version}"));
+            let package = std::iter::once(package.clone()).chain(version).collect();
+            packages.entry(package).or_default().push((interface, external));
         } else {
             line(out, 1, &titled(&external.name, external));
             external.items.iter().for_each(|item| line(out, 2, item));
         }
     }
-    for ((package, version), interfaces) in packages {
-        line(out, 1, &version.map_or_else(|| package.to_owned(), |version| format!("{package}@{version}")));
+    for (package, interfaces) in packages {
+        line(out, 1, &package);
         for (interface, external) in interfaces {
             line(out, 2, &titled(interface, external));
             external.items.iter().for_each(|item| line(out, 3, item));

@@ -6,6 +6,7 @@
 
 mod limits;
 mod pass;
+mod piecewise;
 mod thread;
 mod unreadable;
 

@@ -9,6 +9,7 @@ use wasmparser::{Chunk, Encoding, Parser, Payload, Validator, WasmFeatures};
 use super::{
     BUDGET, Found, Item, Kind, MAX_BYTES, MAX_COMPONENT_SECTION_BYTES, MAX_CORE_SECTION_BYTES, MAX_CUSTOM_BYTES,
     MAX_EXTERNS, MAX_LISTING_BYTES, MAX_NAME_BYTES, MAX_NESTED_EXTERNS, MAX_NESTING, MAX_SECTIONS, Unreadable,
+    piecewise,
 };
 
 /// Reads `bytes` on the calling thread, which must have [`super::STACK_BYTES`] of stack, until `deadline`.
@@ -25,7 +26,7 @@ pub(super) fn read(bytes: &[u8], deadline: Instant) -> Result<Found, Unreadable>
             Chunk::NeedMoreData(_) => unreachable!("broken invariant: the parser was told that there is no more data"),
         };
         pass.check(&payload)?;
-        pass.validator.payload(&payload)?;
+        piecewise::validate(&mut pass.validator, &payload, bytes, FEATURES, || look_at_clock(deadline))?;
         pass.collect(&payload)?;
         match payload {
             Payload::ModuleSection { parser: inner, .. } => pass.enter(&mut parser, inner, Encoding::Module),
@@ -68,6 +69,13 @@ fn check_header(bytes: &[u8]) -> Result<(), Unreadable> {
         (version @ ..13, 1) => Err(Unreadable::PreStandardComponent { version }),
         (version, layer) => Err(Unreadable::UnknownHeader { version, layer }),
     }
+}
+
+fn look_at_clock(deadline: Instant) -> Result<(), Unreadable> {
+    if Instant::now() >= deadline {
+        return Err(Unreadable::TimedOut { budget_ms: BUDGET.as_millis() as u64 });
+    }
+    Ok(())
 }
 
 fn within(what: &'static str, count: u64, limit: u64) -> Result<(), Unreadable> {
@@ -118,18 +126,20 @@ impl Pass {
 
     /// Holds the limits, before the validator does any work on what is past them.
     fn check(&mut self, payload: &Payload<'_>) -> Result<(), Unreadable> {
-        if let Payload::CodeSectionEntry(_) = payload {
-            self.bodies += 1;
-            if !self.bodies.is_multiple_of(BODIES_PER_LOOK) {
-                return Ok(());
+        match payload {
+            Payload::CodeSectionEntry(_) => {
+                self.bodies += 1;
+                if !self.bodies.is_multiple_of(BODIES_PER_LOOK) {
+                    return Ok(());
+                }
             }
-        } else {
-            self.sections += 1;
-            within("sections", self.sections as u64, MAX_SECTIONS as u64)?;
+            Payload::Version { .. } | Payload::End(_) => {}
+            _ => {
+                self.sections += 1;
+                within("sections", self.sections as u64, MAX_SECTIONS as u64)?;
+            }
         }
-        if Instant::now() >= self.deadline {
-            return Err(Unreadable::TimedOut { budget_ms: BUDGET.as_millis() as u64 });
-        }
+        look_at_clock(self.deadline)?;
         match payload {
             Payload::ComponentSection { .. } => {
                 within("components one inside the other", self.nesting() as u64 + 1, MAX_NESTING as u64)
@@ -154,7 +164,7 @@ impl Pass {
         within("imports and exports", before as u64 + u64::from(count), MAX_EXTERNS as u64)
     }
 
-    /// The validator takes a section as a whole, so its size is what bounds the time between two looks at the clock.
+    /// A section is parsed, and a core module's validated, between two looks at the clock: its size bounds that time.
     fn check_section_size(&self, payload: &Payload<'_>) -> Result<(), Unreadable> {
         let Some((_, range)) = payload.as_section() else { return Ok(()) };
         let size = range.end.saturating_sub(range.start);
@@ -251,5 +261,186 @@ fn word(entity: ComponentEntityType) -> &'static str {
         ComponentEntityType::Module(_) => "core-module",
         ComponentEntityType::Component(_) => "component",
         ComponentEntityType::Value(_) => "value",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn leb128(mut number: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while number > 0x7f {
+            out.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        out.push(number as u8);
+        out
+    }
+
+    fn section(id: u8, body: &[u8]) -> Vec<u8> {
+        [&[id][..], &leb128(body.len()), body].concat()
+    }
+
+    fn component(sections: &[Vec<u8>]) -> Vec<u8> {
+        [&b"\0asm\x0d\0\x01\0"[..], &sections.concat()].concat()
+    }
+
+    fn core_module(sections: &[Vec<u8>]) -> Vec<u8> {
+        section(1, &[&b"\0asm\x01\0\0\0"[..], &sections.concat()].concat())
+    }
+
+    /// Function imports with names of `name_bytes` bytes each, of the function type 0.
+    fn imports(count: usize, name_bytes: usize) -> Vec<u8> {
+        let mut body = leb128(count);
+        for index in 0..count {
+            body.push(0);
+            body.extend(leb128(name_bytes));
+            body.extend(
+                format!("{index:f>name_bytes$}").bytes().map(|b| if b.is_ascii_digit() { b - b'0' + b'p' } else { b }),
+            );
+            body.extend([1, 0]);
+        }
+        section(10, &body)
+    }
+
+    /// One type: a function without parameters or result.
+    fn function_type() -> Vec<u8> {
+        section(7, &[1, 0x40, 0, 1, 0])
+    }
+
+    fn reading(bytes: &[u8]) -> Result<Found, Unreadable> {
+        read(bytes, Instant::now() + Duration::from_secs(60))
+    }
+
+    fn limit(what: &'static str, limit: u64) -> Result<Found, Unreadable> {
+        Err(Unreadable::Limit { what, limit })
+    }
+
+    #[test]
+    fn an_empty_component_asks_for_nothing() {
+        assert_eq!(reading(&component(&[])), Ok(Found::default()));
+    }
+
+    #[test]
+    fn sections_are_counted_wherever_they_are() {
+        let custom = section(0, b"\x01x");
+        let inner = |count: usize| section(4, &component(&[custom.repeat(count)]));
+        assert!(reading(&component(&[custom.repeat(MAX_SECTIONS)])).is_ok());
+        assert!(reading(&component(&[inner(5000), custom.repeat(MAX_SECTIONS - 5001)])).is_ok());
+        let refused = limit("sections", MAX_SECTIONS as u64);
+        assert_eq!(reading(&component(&[custom.repeat(MAX_SECTIONS + 1)])), refused);
+        assert_eq!(reading(&component(&[inner(5000), custom.repeat(MAX_SECTIONS - 5000)])), refused);
+    }
+
+    #[test]
+    fn imports_and_exports_are_counted_together() {
+        let with = |imported: usize, exported: &[&str]| {
+            let mut body = leb128(exported.len());
+            for name in exported {
+                body.extend([&[0][..], &leb128(name.len()), name.as_bytes(), &[1, 0, 0]].concat());
+            }
+            component(&[function_type(), imports(imported, 4), section(11, &body)])
+        };
+        assert!(
+            reading(&with(MAX_EXTERNS - 1, &["x"])).is_ok_and(|it| it.imports.len() == 999 && it.exports.len() == 1)
+        );
+        assert_eq!(reading(&with(MAX_EXTERNS - 1, &["x", "y"])), limit("imports and exports", MAX_EXTERNS as u64));
+    }
+
+    #[test]
+    fn several_import_sections_are_counted_together() {
+        let halves = |second| component(&[function_type(), imports(500, 4), imports(second, 5)]);
+        assert!(reading(&halves(500)).is_ok());
+        assert_eq!(reading(&halves(501)), limit("imports and exports", MAX_EXTERNS as u64));
+    }
+
+    #[test]
+    fn nested_imports_have_a_limit_of_their_own() {
+        let nested = |count| component(&[section(4, &component(&[function_type(), imports(count, 5)]))]);
+        assert_eq!(reading(&nested(MAX_NESTED_EXTERNS)), Ok(Found::default()));
+        let refused = limit("imports or exports in one section", MAX_NESTED_EXTERNS as u64);
+        assert_eq!(reading(&nested(MAX_NESTED_EXTERNS + 1)), refused);
+    }
+
+    #[test]
+    fn names_together_are_limited() {
+        let of = |count| component(&[function_type(), imports(count, MAX_NAME_BYTES)]);
+        assert!(reading(&of(MAX_LISTING_BYTES / MAX_NAME_BYTES)).is_ok());
+        let refused = limit("bytes of names", MAX_LISTING_BYTES as u64);
+        assert_eq!(reading(&of(MAX_LISTING_BYTES / MAX_NAME_BYTES + 1)), refused);
+        let long = component(&[function_type(), imports(1, MAX_NAME_BYTES + 1)]);
+        assert_eq!(reading(&long), limit("bytes in one name", MAX_NAME_BYTES as u64));
+    }
+
+    #[test]
+    fn custom_sections_of_core_modules_are_stepped_over() {
+        let custom = |size: u64| section(0, &[&b"\x01x"[..], &vec![0; size as usize - 2]].concat());
+        assert!(reading(&component(&[custom(MAX_CUSTOM_BYTES)])).is_ok());
+        let refused = limit("bytes of custom sections", MAX_CUSTOM_BYTES);
+        assert_eq!(reading(&component(&[custom(MAX_CUSTOM_BYTES), custom(2)])), refused);
+        assert!(reading(&component(&[core_module(&[custom(MAX_CUSTOM_BYTES * 2)])])).is_ok());
+    }
+
+    #[test]
+    fn sections_of_a_component_are_limited_in_size() {
+        // `count` times the type `list<u8>`, in a section whose count takes three bytes.
+        let types =
+            |count: usize| component(&[section(7, &[&leb128(count)[..], &[0x70, 0x7d].repeat(count)].concat())]);
+        let count = (MAX_COMPONENT_SECTION_BYTES as usize - 3) / 2;
+        assert!(reading(&types(count)).is_ok());
+        let refused = limit("bytes in one section of a component", MAX_COMPONENT_SECTION_BYTES);
+        assert_eq!(reading(&types(count + 1)), refused);
+    }
+
+    #[test]
+    fn sections_of_a_core_module_are_limited_in_size() {
+        // One passive element segment of `count` functions 0, behind one function import.
+        let elements = |count: usize| {
+            let count_bytes = leb128(count);
+            let body = [&[1, 1, 0][..], &count_bytes, &vec![0; count]].concat();
+            let sections = [section(1, &[1, 0x60, 0, 0]), section(2, &[1, 0, 0, 0, 0]), section(9, &body)];
+            component(&[core_module(&sections)])
+        };
+        let count = MAX_CORE_SECTION_BYTES as usize - 3 - 4;
+        assert!(reading(&elements(count)).is_ok());
+        let refused = limit("bytes in one section of a core module", MAX_CORE_SECTION_BYTES);
+        assert_eq!(reading(&elements(count + 1)), refused);
+    }
+
+    #[test]
+    fn the_size_limit_comes_before_any_reading() {
+        let mut bytes = component(&[]);
+        bytes.resize(MAX_BYTES as usize, 0xff);
+        assert!(matches!(reading(&bytes), Err(Unreadable::Invalid { offset: 8, .. })));
+        bytes.push(0);
+        assert_eq!(reading(&bytes), limit("bytes", MAX_BYTES));
+    }
+
+    #[test]
+    fn the_deadline_is_held() {
+        let late = read(&component(&[]), Instant::now());
+        assert_eq!(late, Err(Unreadable::TimedOut { budget_ms: 2000 }));
+    }
+
+    #[test]
+    fn sections_in_pieces_are_read_to_their_end() {
+        let ended = section(7, &[1, 0x40, 0, 1, 0, 0]);
+        let Err(Unreadable::Invalid { offset, message }) = reading(&component(&[ended])) else { panic!("was read") };
+        assert_eq!(
+            (offset, message.as_str()),
+            (15, "section size mismatch: unexpected data at the end of the section")
+        );
+    }
+
+    #[test]
+    fn offsets_are_those_of_the_file() {
+        // The second import is of a type that is not there; its reference stands at byte 8 + 7 + 2 + 1 + 5 + 3.
+        let body = [2, 0, 1, b'f', 1, 0, 0, 1, b'g', 1, 9];
+        let broken = component(&[function_type(), section(10, &body)]);
+        let Err(Unreadable::Invalid { offset, message }) = reading(&broken) else { panic!("was read") };
+        assert_eq!((offset, message.as_str()), (23, "unknown type 9: type index out of bounds"));
     }
 }

@@ -124,3 +124,25 @@ pub fn unsatisfied_nested_import() -> Vec<u8> {
 pub fn import_of(kind: &str) -> Vec<u8> {
     wat::parse_str(format!(r#"(component (import "it" {kind}))"#)).unwrap_or_else(|error| panic!("`{kind}`: {error}"))
 }
+
+/// `count` instantiations of one component, each with an instance of 900 functions to compare: 4000 of them, 100 KB, would
+/// keep a validator busy for half a minute.
+pub fn many_instantiations(count: usize) -> Vec<u8> {
+    let function =
+        |index| format!(r#"(export "f{index}" (func (param "a" (tuple (own $r) (own $r) (own $r) (own $r)))))"#);
+    let functions: String = (0..900).map(function).collect();
+    let instance = format!(r#"(export "r" (type $r (sub resource))) {functions}"#);
+    let instantiations = r#"(instance (instantiate $inner (with "x" (instance $outer))))"#.repeat(count);
+    wat::parse_str(format!(
+        r#"(component
+            (component $inner (import "x" (instance $i {instance})) (export "y" (instance $i)))
+            (import "x" (instance $outer {instance}))
+            {instantiations})"#
+    ))
+    .expect("broken invariant: the text in here is right")
+}
+
+/// A component that needs a feature hosts do not run, given in component text.
+pub fn with_feature(text: &str) -> Vec<u8> {
+    wat::parse_str(format!("(component {text})")).unwrap_or_else(|error| panic!("`{text}`: {error}"))
+}

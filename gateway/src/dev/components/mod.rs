@@ -11,7 +11,8 @@ mod wasi;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_component::{ComponentEncoder, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve, WorldId};
 
 pub use self::padded::padded;
 pub use self::wasi::VERSION as WASI_VERSION;
@@ -90,10 +91,28 @@ pub fn exit_code(code: u8) -> Vec<u8> {
 ///
 /// Errors say which of the two texts is wrong, or where the module misses the world.
 pub fn from_text(world: &str, module: &str) -> Result<Vec<u8>> {
+    let (resolve, world) = one_world(world)?;
+    let module = wat::parse_str(module).context("reading the module's text")?;
+    encode(module, &resolve, world)
+}
+
+/// A component of `world`, as in [`from_text`], that imports all of it; every export traps when it is called.
+///
+/// Errors say where the text stopped being one world in WIT.
+pub fn dummy(world: &str) -> Result<Vec<u8>> {
+    let (resolve, world) = one_world(world)?;
+    let module = dummy_module(&resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync));
+    encode(module, &resolve, world)
+}
+
+fn one_world(world: &str) -> Result<(Resolve, WorldId)> {
     let (resolve, package) = wasi::resolve(&format!("package witgate:dev;\n{world}"))?;
     let world = resolve.select_world(&[package], None).context("looking for the one world")?;
-    let mut module = wat::parse_str(module).context("reading the module's text")?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).context("adding the world")?;
+    Ok((resolve, world))
+}
+
+fn encode(mut module: Vec<u8>, resolve: &Resolve, world: WorldId) -> Result<Vec<u8>> {
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false).context("adding the world")?;
     ComponentEncoder::default()
         .module(&module)
         .and_then(|encoder| encoder.validate(true).encode())
