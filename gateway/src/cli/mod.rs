@@ -1,1 +1,4 @@
 //! One file a subcommand.
+
+#[cfg(feature = "dev")]
+pub mod dev_registry;

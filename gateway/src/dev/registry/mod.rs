@@ -6,6 +6,8 @@
 mod access;
 mod answer;
 mod content_digest;
+mod fault;
+mod misbehave;
 mod pull;
 pub mod push;
 mod range;
@@ -14,13 +16,14 @@ mod route;
 mod serve;
 mod store;
 mod upload;
+mod wire;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,8 +31,11 @@ use tokio_util::task::TaskTracker;
 
 pub use access::Auth;
 pub use content_digest::{ContentDigest, ContentDigestError};
+pub use fault::{Fault, Match, Rule, Target};
 
 use access::Access;
+use fault::{Moment, Rules};
+use route::Route;
 use store::Store;
 
 /// A running registry; dropping it stops the server.
@@ -134,6 +140,7 @@ impl DevRegistry {
             bodies: Semaphore::new(MAX_BODIES_AT_ONCE),
             store: Mutex::new(Store::new(options.limits.total_bytes)),
             seen: Mutex::default(),
+            rules: Mutex::default(),
         });
         tasks.spawn(serve::accept(listener, shared.clone(), tasks.clone(), stop.clone()));
         let _stop_when_dropped = stop.clone().drop_guard();
@@ -153,6 +160,16 @@ impl DevRegistry {
     /// The latest requests in order of arrival, at most [`MAX_SEEN_REQUESTS`].
     pub fn requests(&self) -> Vec<SeenRequest> {
         lock(&self.shared.seen).iter().cloned().collect()
+    }
+
+    /// Lies from now on to the requests that the rule is meant for; of several rules the first that strikes is followed.
+    pub fn inject(&self, rule: Rule) {
+        lock(&self.shared.rules).inject(rule);
+    }
+
+    /// Forgets every rule; connections that already hang go on hanging until the client leaves.
+    pub fn heal(&self) {
+        lock(&self.shared.rules).heal();
     }
 
     /// Makes every bearer token handed out so far worthless, as if its time were over.
@@ -183,11 +200,16 @@ struct Shared {
     bodies: Semaphore,
     store: Mutex<Store>,
     seen: Mutex<VecDeque<SeenRequest>>,
+    rules: Mutex<Rules>,
 }
 
 impl Shared {
     fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
+    }
+
+    fn strike(&self, moment: Moment, method: &Method, route: Option<&Route>) -> Option<Fault> {
+        lock(&self.rules).strike(moment, method, route, &self.store())
     }
 
     fn note(&self, request: &http::request::Parts) {

@@ -1,6 +1,7 @@
 //! The path of one request: connection, route, access, answer.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{Action, Need};
 use super::answer::Answer;
+use super::fault::{Fault, Moment};
+use super::misbehave::{self, Delivery};
 use super::refusal::Refusal;
-use super::route::Route;
+use super::route::{ManifestReference, Route};
+use super::wire::{self, Script};
 use super::{Shared, pull, upload};
 
 /// Accepts connections until `stop`.
@@ -54,32 +59,60 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: Ta
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     // Answers are written in one go; a client that waits for a small one should not wait for its own ACK.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let shared = shared.clone();
-        async move {
+    let (take_over, mut taken_over) = mpsc::channel::<Script>(1);
+    let service = service_fn(move |request: Request<Incoming>| -> Pin<Box<dyn Future<Output = _> + Send>> {
+        let (shared, take_over) = (shared.clone(), take_over.clone());
+        Box::pin(async move {
             let method = request.method().clone();
-            Ok::<_, Infallible>(Box::pin(answer(&shared, request)).await.into_response(&method))
-        }
+            match deliver(&shared, request).await {
+                Delivery::Answer(answer) => Ok::<_, Infallible>(answer.into_response(&method)),
+                Delivery::Script(script) => {
+                    let _ = take_over.send(script).await;
+                    // The connection is taken from under this request.
+                    std::future::pending().await
+                }
+            }
+        })
     });
-    // A client that breaks the protocol ends its own connection; nobody else has to know.
-    let _ = hyper::server::conn::http1::Builder::new()
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let script = tokio::select! {
+        // A client that breaks the protocol ends its own connection; nobody else has to know.
+        _ = &mut connection => return,
+        script = taken_over.recv() => script.expect("the service inside the connection holds a sender"),
+    };
+    wire::play(connection.into_parts().io.into_inner(), script).await;
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
+async fn deliver(shared: &Shared, request: Request<Incoming>) -> Delivery {
     let (head, body) = request.into_parts();
     shared.note(&head);
-    match respond(shared, &head, body).await {
+    let route = Route::parse(head.uri.path());
+    if let Some(fault) = shared.strike(Moment::Replacing, &head.method, route.as_ref().ok()) {
+        return misbehave::replace(fault, &head.method);
+    }
+    let mut fault = None;
+    let answer = match respond(shared, &head, route, body, &mut fault).await {
         Ok(answer) | Err(answer) => answer.with(API_VERSION, "registry/2.0"),
+    };
+    match fault {
+        Some(fault) => misbehave::alter(fault, answer, &head.method),
+        None => Delivery::Answer(answer),
     }
 }
 
-async fn respond(shared: &Shared, head: &http::request::Parts, body: Incoming) -> Result<Answer, Answer> {
-    let route = Route::parse(head.uri.path());
+/// The honest answer, with the fault that strikes it once the request was let in.
+async fn respond(
+    shared: &Shared,
+    head: &http::request::Parts,
+    route: Result<Route, Refusal>,
+    body: Incoming,
+    fault: &mut Option<Fault>,
+) -> Result<Answer, Answer> {
     if let Ok(Route::Token) = route {
+        *fault = shared.strike(Moment::Altering, &head.method, Some(&Route::Token));
         return token(shared, head, body).await;
     }
     let action = match head.method {
@@ -89,7 +122,13 @@ async fn respond(shared: &Shared, head: &http::request::Parts, body: Incoming) -
     let name = route.as_ref().ok().and_then(Route::repository);
     let need = name.map_or(Need::Any, |name| Need::Repository { name, action });
     shared.access.check(&head.headers, need)?;
-    let route = route?;
+    *fault = shared.strike(Moment::Altering, &head.method, route.as_ref().ok());
+    let mut route = route?;
+    if let (Some(Fault::FlipTag { to }), Action::Pull, Route::Manifest { reference, .. }) =
+        (&*fault, action, &mut route)
+    {
+        *reference = ManifestReference::Digest((*to).into());
+    }
     let limit_bytes = match &route {
         Route::Manifest { .. } => shared.limits.manifest_bytes,
         Route::Uploads { .. } | Route::Upload { .. } => shared.limits.blob_bytes,
