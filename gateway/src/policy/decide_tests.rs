@@ -9,8 +9,8 @@ use crate::case::{
     Finding, FindingKind, Mode, Purpose, ReferenceFacts, RejectedFinding, San, SanKind, Scope, Signer, Surface,
     TrustFacts, TrustKind, VerdictWord, VerifiedFinding, Version, World,
 };
-use crate::policy::floor::DEFAULT_LIFETIME_S;
 use crate::policy::Verdict;
+use crate::policy::floor::DEFAULT_LIFETIME_S;
 
 const SHOP: &str = "spiffe://prod.example/ns/shop";
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
@@ -227,7 +227,9 @@ fn each_reason_reads_well() {
     host.host = "spiffe://prod.example/other".into();
     assert_eq!(
         reason(&host),
-        format!("host-not-caller | spiffe://prod.example/other | `{SHOP}` may not ask on behalf of `spiffe://prod.example/other`")
+        format!(
+            "host-not-caller | spiffe://prod.example/other | `{SHOP}` may not ask on behalf of `spiffe://prod.example/other`"
+        )
     );
     let mut caller = case();
     caller.caller.id = "spiffe://evil.example/ns/shop".into();
@@ -373,7 +375,7 @@ fn a8_1_every_data_field_is_read() {
     let admits = before.iter().map(|(verdict, _)| *verdict == VerdictWord::Admit);
     assert!(admits.enumerate().all(|(index, admits)| admits == (index < admitted)));
     let mut leaves = Vec::new();
-    pointers(&data(), String::new(), &mut leaves);
+    pointers(&data(), "", &mut leaves);
     assert!(leaves.len() > 25, "{leaves:?}");
     let mut loaded = 0;
     for pointer in leaves {
@@ -389,14 +391,14 @@ fn a8_1_every_data_field_is_read() {
 }
 
 /// Every place below the two lists: objects, lists and leaves.
-fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
+fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
     if at.matches('/').count() > 1 {
-        into.push(at.clone());
+        into.push(at.to_owned());
     }
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| pointers(value, format!("{at}/{name}"), into)),
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), into)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| pointers(value, format!("{at}/{index}"), into));
+            items.iter().enumerate().for_each(|(index, value)| pointers(value, &format!("{at}/{index}"), into));
         }
         _ => {}
     }
