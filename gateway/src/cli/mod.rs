@@ -2,3 +2,4 @@
 
 #[cfg(feature = "dev")]
 pub mod dev_registry;
+pub mod policy;

@@ -37,7 +37,8 @@ impl Answer {
         if !value.is_object() || !reasons.chain(grants).all(is_object) {
             return Err("answered the wrong shape: expected objects as reasons and grants".into());
         }
-        let answer: Self = serde_json::from_value(value).map_err(|error| format!("answered the wrong shape: {error}"))?;
+        let answer: Self =
+            serde_json::from_value(value).map_err(|error| format!("answered the wrong shape: {error}"))?;
         if let Some(grants) = &answer.grants {
             grants.check()?;
         }
@@ -56,7 +57,9 @@ impl AnsweredGrants {
         if [memory_bytes, fuel, timeout_ms].contains(&0) || self.lifetime_s == Some(0) {
             return Err("grants a limit of 0".into());
         }
-        for (what, found) in [("imports", self.imports.len()), ("links", self.links.len()), ("config", self.config.len())] {
+        for (what, found) in
+            [("imports", self.imports.len()), ("links", self.links.len()), ("config", self.config.len())]
+        {
             if found > MAX_GRANTED {
                 return Err(format!("grants {found} {what}, at most {MAX_GRANTED} are taken"));
             }
@@ -80,7 +83,8 @@ pub(super) fn bounded(mut reasons: Vec<Reason>) -> Vec<Reason> {
     if more > 0 {
         // What is left out must not hide a kind of reason: the first of each code goes in front.
         let mut seen = std::collections::BTreeSet::<Code>::new();
-        let (mut kept, rest): (Vec<_>, Vec<_>) = reasons.into_iter().partition(|reason| seen.insert(reason.code.clone()));
+        let (mut kept, rest): (Vec<_>, Vec<_>) =
+            reasons.into_iter().partition(|reason| seen.insert(reason.code.clone()));
         kept.extend(rest);
         kept.truncate(MAX_REASONS);
         if let Some(last) = kept.last_mut() {

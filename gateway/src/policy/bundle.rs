@@ -85,8 +85,9 @@ impl Bundle {
 
     /// Reads `dir/**/*.rego` and `dir/data/*.json`.
     pub fn from_dir(dir: &Path) -> Result<Self, LoadError> {
-        let (tests, modules): (Vec<_>, Vec<_>) =
-            read_folder(dir, ".rego", MAX_FOLDER_DEPTH)?.into_iter().partition(|file| file.name.ends_with("_test.rego"));
+        let (tests, modules): (Vec<_>, Vec<_>) = read_folder(dir, ".rego", MAX_FOLDER_DEPTH)?
+            .into_iter()
+            .partition(|file| file.name.ends_with("_test.rego"));
         if modules.is_empty() {
             return Err(LoadError::NoPolicies { dir: dir.to_owned() });
         }
@@ -134,7 +135,8 @@ fn read_folder(dir: &Path, suffix: &str, depth: usize) -> Result<Vec<Source>, Lo
     collect(dir, "", suffix, depth, &mut files)?;
     let mut sources = Vec::with_capacity(files.len());
     for (name, path) in files {
-        let size_bytes = std::fs::metadata(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?.len();
+        let size_bytes =
+            std::fs::metadata(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?.len();
         if size_bytes > MAX_FILE_BYTES as u64 {
             return Err(too_big(&name, usize::try_from(size_bytes).unwrap_or(usize::MAX)));
         }
@@ -234,7 +236,8 @@ mod tests {
     #[test]
     fn the_order_on_disk_never_matters_and_tests_decide_nothing() {
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let files = [("b.rego", "package b"), ("sub/a.rego", "package a"), ("data/x.json", "{}"), ("data/a.json", "{}")];
+        let files =
+            [("b.rego", "package b"), ("sub/a.rego", "package a"), ("data/x.json", "{}"), ("data/a.json", "{}")];
         for (name, text) in files {
             write(first.path(), name, text);
         }

@@ -81,7 +81,9 @@ mod tests {
         write("data/d.json", "{\"witgate\":{\"grant\":[]}}");
         let texts: Vec<_> = check(dir.path(), None).unwrap_err().iter().map(ToString::to_string).collect();
         assert_eq!(texts.len(), 4, "{texts:?}");
-        assert!(texts[0].contains("a.rego:") && texts[1].starts_with("b.rego:3:6:") && texts[2].contains("b_test.rego:"));
+        assert!(
+            texts[0].contains("a.rego:") && texts[1].starts_with("b.rego:3:6:") && texts[2].contains("b_test.rego:")
+        );
         assert!(texts[3].starts_with("d.json: `witgate.grant`"));
     }
 

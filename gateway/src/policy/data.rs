@@ -66,7 +66,13 @@ fn check(name: &str, data: &Map<String, Value>) -> Result<(), LoadError> {
         let check_entry: fn(&str, &str, &Value) -> Result<(), LoadError> = match key.as_str() {
             "signatures" => |name, at, value| read::<SignatureEntry>(name, at, value)?.check(name, at),
             "grants" => |name, at, value| read::<GrantRule>(name, at, value)?.check(name, at),
-            _ => return Err(fault(name, &at, "expected `signatures` or `grants`; put data of your own beside `witgate`")),
+            _ => {
+                return Err(fault(
+                    name,
+                    &at,
+                    "expected `signatures` or `grants`; put data of your own beside `witgate`",
+                ));
+            }
         };
         let Value::Array(entries) = value else { return Err(fault(name, &at, "expected a list")) };
         for (index, entry) in entries.iter().enumerate() {
@@ -359,7 +365,8 @@ mod tests {
 
     #[test]
     fn refuses_subjects_that_could_match_more_than_they_say() {
-        let subject = |kind: &str, value: &str| identity(&json!({"issuer": "i", "san": {"kind": kind, "value": value}}));
+        let subject =
+            |kind: &str, value: &str| identity(&json!({"issuer": "i", "san": {"kind": kind, "value": value}}));
         for value in [
             "https://github.com/acme*",
             "https://github.com/*/cart",
@@ -383,7 +390,9 @@ mod tests {
         ] {
             assert!(subject("uri", value).is_err(), "`{value}` was taken");
         }
-        for value in ["https://github.com/acme/*", "https://github.com/*", "spiffe://td/ns/x", "https://h:8443/a@refs/b"] {
+        for value in
+            ["https://github.com/acme/*", "https://github.com/*", "spiffe://td/ns/x", "https://h:8443/a@refs/b"]
+        {
             subject("uri", value).unwrap();
         }
         for value in ["*@acme.example", "ci@acme.example/*", "ci", "a@b@c", "@acme.example", "ci@acme.example\n", ""] {
@@ -442,7 +451,10 @@ mod tests {
     fn a_folder_replaces_what_it_names_and_one_folder_says_a_thing_once() {
         let file = |name: &str, text: &str| Source { name: name.into(), text: text.into() };
         let mut bundle = Bundle::from_sources(Vec::new(), &json!({}), "t", "1").unwrap();
-        bundle.data = vec![file("a", r#"{"witgate":{"grants":[]},"own":{"x":1}}"#), file("b", r#"{"witgate":{"signatures":[]}}"#)];
+        bundle.data = vec![
+            file("a", r#"{"witgate":{"grants":[]},"own":{"x":1}}"#),
+            file("b", r#"{"witgate":{"signatures":[]}}"#),
+        ];
         bundle.data_over = vec![file("c", r#"{"own":{"x":2}}"#)];
         let merged = load(&bundle).unwrap();
         assert_eq!(merged, json!({"witgate": {"grants": [], "signatures": []}, "own": {"x": 2}}));

@@ -1,1 +1,632 @@
+//! The shipped policy and hostile ones, decided as the gateway decides.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
 use super::*;
+use crate::case::{
+    ArtifactFacts, Caller, CallerKind, CandidateSource, ComponentFacts, Defect, Digest, Evidence, Extern, ExternKind,
+    Finding, FindingKind, Mode, Purpose, ReferenceFacts, RejectedFinding, San, SanKind, Scope, Signer, Surface,
+    TrustFacts, TrustKind, VerdictWord, VerifiedFinding, Version, World,
+};
+use crate::policy::Verdict;
+use crate::policy::floor::DEFAULT_LIFETIME_S;
+
+const SHOP: &str = "spiffe://prod.example/ns/shop";
+const GITHUB: &str = "https://token.actions.githubusercontent.com";
+const WORKFLOW: &str = "https://github.com/acme/cart/.github/workflows/release.yml@refs/tags/v1";
+
+fn import(name: &str) -> Extern {
+    let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version.to_owned())));
+    let (package, interface) = base.split_once('/').unzip();
+    Extern {
+        name: name.into(),
+        package: package.map(str::to_owned),
+        interface: interface.map(str::to_owned),
+        version,
+        track: witgate_host_hook::import_name::track(name),
+        kind: ExternKind::Instance,
+        items: vec!["func x".into()],
+    }
+}
+
+fn keyless(issuer: &str, kind: SanKind, value: &str) -> Finding {
+    let claims = [("build_trigger", "push"), ("runner_environment", "github-hosted")];
+    verified(Signer::Keyless {
+        issuer: issuer.into(),
+        san: San { kind, value: value.into() },
+        claims: claims.map(|(name, value)| (name.into(), value.into())).into(),
+    })
+}
+
+fn key(name: &str) -> Finding {
+    verified(Signer::Key { name: name.into(), keyid: "00".into() })
+}
+
+fn source(name: &str) -> CandidateSource {
+    CandidateSource { via: "referrers-api".into(), name: name.into(), media_type: None, digest: None }
+}
+
+fn verified(signer: Signer) -> Finding {
+    Finding::Verified(VerifiedFinding {
+        source: source("sha256:good"),
+        kind: FindingKind::Signature,
+        trust: "public".into(),
+        signer,
+        times: Vec::new(),
+        predicate_type: None,
+        predicate: None,
+    })
+}
+
+fn rejected(code: Code) -> Finding {
+    Finding::Rejected(RejectedFinding { source: source("sha256:bad"), code, detail: "no".into() })
+}
+
+fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
+    Case {
+        version: Version::V1,
+        id: uuid::Uuid::nil(),
+        time: "2026-01-01T00:00:00Z".parse().unwrap(),
+        scope: Scope::default(),
+        mode: Mode::Enforce,
+        purpose: Purpose::Admission,
+        caller: Caller { kind: CallerKind::X509Svid, id: SHOP.into(), trust_domain: Some("prod.example".into()) },
+        host: SHOP.into(),
+        links: Vec::new(),
+        reference: ReferenceFacts {
+            text: "ghcr.io/acme/cart:1.4".into(),
+            upstream: "ghcr.io".into(),
+            repository: "acme/cart".into(),
+            tag: Some("1.4".into()),
+            digest: None,
+        },
+        artifact: ArtifactFacts {
+            digest: Digest::of(b"manifest"),
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            size_bytes: 8,
+            annotations: Default::default(),
+            config: None,
+            component: Some(ComponentFacts {
+                digest: Digest::of(b"component"),
+                size_bytes: 9,
+                media_type: "application/wasm".into(),
+            }),
+            defects: Vec::new(),
+        },
+        evidence: Evidence { trust: Vec::new(), looked_in: vec!["referrers-api".into()], findings },
+        surface: Surface::Component(World {
+            digest: Digest::of(b"world"),
+            imports: imports.iter().map(|name| import(name)).collect(),
+            exports: Vec::new(),
+        }),
+    }
+}
+
+/// A case that [`data`] admits.
+fn case() -> Case {
+    case_with(vec![keyless(GITHUB, SanKind::Uri, WORKFLOW)], &["wasi:cli/stdout@0.2.3", "wasi:io/poll@0.2.3"])
+}
+
+fn data() -> Value {
+    json!({"witgate": {
+        "signatures": [{
+            "references": ["ghcr.io/acme/*"],
+            "identities": [
+                {"issuer": GITHUB, "san": {"kind": "uri", "value": "https://github.com/acme/*"},
+                 "claims": {"build_trigger": "push", "runner_environment": "github-hosted"}},
+                {"key": "release"},
+                {"issuer": "https://accounts.example", "san": {"kind": "email", "value": "ci@acme.example"}},
+            ],
+        }],
+        "grants": [{
+            "callers": ["spiffe://prod.example/ns/*", "local"],
+            "references": ["ghcr.io/acme/cart"],
+            "hosts": ["spiffe://prod.example/host/*"],
+            "imports": ["wasi:cli/*@0.2", "wasi:io/poll@0.2.0"],
+            "links": ["db"],
+            "config": [{"key": "colour", "value": "blue"}],
+            "limits": {"memory_bytes": 1_000_000, "fuel": 5_000, "timeout_ms": 50},
+            "lifetime_s": 60,
+        }],
+    }})
+}
+
+fn shipped(data: &Value) -> Policy {
+    Policy::embedded(data).unwrap()
+}
+
+fn custom(rules: &str) -> Policy {
+    let text = format!("package witgate.admission\n\n{rules}\n");
+    Policy::from_sources(vec![Source { name: "own.rego".into(), text }], &json!({}), "own", "1").unwrap()
+}
+
+fn codes(policy: &Policy, case: &Case) -> Vec<String> {
+    let decision = policy.decide(case).unwrap();
+    assert_eq!(decision.facts().verdict == VerdictWord::Refuse, !decision.facts().reasons.is_empty());
+    decision.facts().reasons.iter().map(|reason| reason.code.to_string()).collect()
+}
+
+#[track_caller]
+fn assert_refused(policy: &Policy, case: &Case, expected: &[&str]) {
+    assert_eq!(codes(policy, case), expected);
+}
+
+#[test]
+fn admits_with_exactly_what_the_component_needs() {
+    let mut case = case();
+    case.links = vec!["db".into()];
+    let decision = shipped(&data()).decide(&case).unwrap();
+    let grants = decision.facts().grants.as_ref().expect("admitted");
+    assert_eq!(
+        serde_json::to_value(grants).unwrap(),
+        json!({
+            "imports": ["wasi:cli/stdout@0.2.3", "wasi:io/poll@0.2.3"],
+            "links": ["db"],
+            "config": [{"key": "colour", "value": "blue"}],
+            "limits": {"memory_bytes": 1_000_000, "fuel": 5_000, "timeout_ms": 50},
+            "lifetime_s": 60,
+        })
+    );
+    assert!(matches!(decision.verdict(), Verdict::Admit(grant) if grant.audience() == SHOP));
+    case.links.clear();
+    let decision = shipped(&data()).decide(&case).unwrap();
+    assert_eq!(decision.facts().grants.as_ref().unwrap().links, Vec::<String>::new());
+}
+
+#[test]
+fn the_embedded_policy_admits_nobody_by_default() {
+    let policy = Policy::load(&Settings::default()).unwrap();
+    assert_refused(&policy, &case(), &["caller-not-granted", "identity-mismatch"]);
+    let mut local = case();
+    local.caller = Caller { kind: CallerKind::Local, id: "local".into(), trust_domain: None };
+    local.host = "local".into();
+    local.evidence.findings.clear();
+    assert_refused(&policy, &local, &["caller-not-granted", "no-verified-signature"]);
+    local.surface = Surface::Component(World { digest: Digest::of(b""), imports: Vec::new(), exports: Vec::new() });
+    assert_refused(&policy, &local, &["caller-not-granted", "no-verified-signature"]);
+}
+
+#[test]
+fn each_reason_reads_well() {
+    let policy = shipped(&data());
+    let reason = |case: &Case| {
+        let decision = policy.decide(case).unwrap();
+        let reasons = decision.facts().reasons.clone();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        let Reason { code, about, detail, hint } = reasons.into_iter().next().unwrap();
+        assert!(hint.is_some());
+        format!("{code} | {about} | {detail}")
+    };
+    let mut unsigned = case();
+    unsigned.evidence.findings = vec![rejected(Code::SUBJECT_MISMATCH)];
+    assert_eq!(
+        reason(&unsigned),
+        "no-verified-signature | ghcr.io/acme/cart | no signature verified; looked in referrers-api; \
+         `sha256:bad` rejected: subject-mismatch"
+    );
+    let other = case_with(vec![keyless("https://other.example", SanKind::Email, "ci@other.example")], &[]);
+    assert_eq!(
+        reason(&other),
+        "identity-mismatch | ci@other.example | signed by `ci@other.example` (issuer `https://other.example`), policy \
+         wants `ci@acme.example` or `https://github.com/acme/*` with build_trigger `push`, runner_environment \
+         `github-hosted` or key `release`"
+    );
+    let issuer = case_with(vec![keyless("https://other.example", SanKind::Email, "ci@acme.example")], &[]);
+    assert_eq!(
+        reason(&issuer),
+        "issuer-mismatch | ci@acme.example | signed by `ci@acme.example` (issuer `https://other.example`), policy wants \
+         issuer `https://accounts.example`"
+    );
+    let sockets = case_with(vec![key("release")], &["wasi:cli/stdout@0.2.3", "wasi:sockets/tcp@0.2.3"]);
+    assert_eq!(reason(&sockets), format!("import-not-granted | wasi:sockets/tcp@0.2.3 | not granted to `{SHOP}`"));
+    let mut link = case();
+    link.links = vec!["mail".into()];
+    assert_eq!(reason(&link), format!("link-not-granted | mail | not granted to `{SHOP}`"));
+    let mut host = case();
+    host.host = "spiffe://prod.example/other".into();
+    assert_eq!(
+        reason(&host),
+        format!(
+            "host-not-caller | spiffe://prod.example/other | `{SHOP}` may not ask on behalf of `spiffe://prod.example/other`"
+        )
+    );
+    let mut caller = case();
+    caller.caller.id = "spiffe://evil.example/ns/shop".into();
+    caller.host = caller.caller.id.clone();
+    assert_eq!(
+        reason(&caller),
+        "caller-not-granted | spiffe://evil.example/ns/shop | no grant rule names `spiffe://evil.example/ns/shop` for \
+         `ghcr.io/acme/cart`"
+    );
+}
+
+#[test]
+fn the_signature_may_be_any_of_many_and_must_be_one() {
+    let policy = shipped(&data());
+    let mut case = case();
+    let good = case.evidence.findings[0].clone();
+    let mut findings = vec![rejected(Code::BUNDLE_MALFORMED); 127];
+    findings.insert(64, good);
+    case.evidence.findings = findings;
+    assert_refused(&policy, &case, &[]);
+    case.evidence.findings.remove(64);
+    assert_refused(&policy, &case, &["no-verified-signature"]);
+    let mut attestation = self::case();
+    if let Finding::Verified(finding) = &mut attestation.evidence.findings[0] {
+        finding.kind = FindingKind::Attestation;
+    }
+    assert_refused(&policy, &attestation, &["no-verified-signature"]);
+}
+
+#[test]
+fn a9_1_look_alikes_never_match() {
+    let policy = shipped(&data());
+    for value in [
+        "https://github.com/acme",
+        "https://github.com/acme/",
+        "https://github.com/acme-evil/x",
+        "https://github.com/acme.evil/x",
+        "https://github.com/Acme/x",
+        "https://GitHub.com/acme/x",
+        "https://github.com@evil.example/acme/x",
+        "https://github.com:x@evil.example/acme/x",
+        "https://user@github.com/acme/x",
+        "https://github.com./acme/x",
+        "https://xn--gthub-n4a.com/acme/x",
+        "https://g\u{131}thub.com/acme/x",
+        "https://github.com/acme%2fx",
+        "https://github.com/acme/%2F../evil",
+        "https://github.com/acme/../evil/x",
+        "https://github.com//acme/x",
+        "https://github.com/acme/x\n",
+        "https://github.com/acme/x\nhttps://github.com/acme/y",
+        "https://github.com/acme/\u{0}x",
+        "\u{0}https://github.com/acme/x",
+        "https://github.com/acme/\u{202e}x",
+        "https://evil.example/?https://github.com/acme/x",
+        "https://evil.example/#https://github.com/acme/x",
+        "https://github.com\\@evil.example/acme/x",
+        "https://github.com?/acme/x",
+        "https://github.com#/acme/x",
+        "",
+        "*",
+        "https://github.com/*",
+    ] {
+        let case = case_with(vec![keyless(GITHUB, SanKind::Uri, value)], &[]);
+        assert_refused(&policy, &case, &["identity-mismatch"]);
+    }
+    let matches = |value| codes(&policy, &case_with(vec![keyless(GITHUB, SanKind::Uri, value)], &[])).is_empty();
+    // What GitHub and GitLab write: a ref behind `@`, an empty folder in front of the file.
+    assert!(matches(WORKFLOW));
+    assert!(matches("https://github.com/acme/group//.gitlab-ci.yml@refs/heads/main"));
+}
+
+#[test]
+fn a9_2_kinds_of_names_never_mix() {
+    let mut data = data();
+    let identities = json!([
+        {"issuer": GITHUB, "san": {"kind": "uri", "value": WORKFLOW}},
+        {"issuer": GITHUB, "san": {"kind": "email", "value": "ci@acme.example"}},
+    ]);
+    data["witgate"]["signatures"][0]["identities"] = identities;
+    let policy = shipped(&data);
+    let signed = |kind, value| case_with(vec![keyless(GITHUB, kind, value)], &[]);
+    assert_refused(&policy, &signed(SanKind::Uri, WORKFLOW), &[]);
+    assert_refused(&policy, &signed(SanKind::Email, WORKFLOW), &["identity-mismatch"]);
+    assert_refused(&policy, &signed(SanKind::Email, "ci@acme.example"), &[]);
+    assert_refused(&policy, &signed(SanKind::Uri, "ci@acme.example"), &["identity-mismatch"]);
+    assert_refused(&policy, &signed(SanKind::Email, "Ci@acme.example"), &["identity-mismatch"]);
+    assert_refused(&policy, &case_with(vec![key(WORKFLOW)], &[]), &["identity-mismatch"]);
+}
+
+#[test]
+fn a9_3_issuer_and_subject_must_stand_in_one_identity() {
+    let policy = shipped(&data());
+    let halves = case_with(vec![keyless("https://accounts.example", SanKind::Uri, WORKFLOW)], &[]);
+    assert_refused(&policy, &halves, &["issuer-mismatch"]);
+    let halves = case_with(vec![keyless(GITHUB, SanKind::Email, "ci@acme.example")], &[]);
+    assert_refused(&policy, &halves, &["issuer-mismatch"]);
+    let two = vec![
+        keyless("https://accounts.example", SanKind::Email, "other@acme.example"),
+        keyless(GITHUB, SanKind::Uri, "https://github.com/other/x"),
+    ];
+    assert_refused(&policy, &case_with(two, &[]), &["identity-mismatch", "identity-mismatch"]);
+}
+
+/// A8.1: takes away or changes each field of the data in turn; a verdict or a grant must change, or no rule reads it.
+#[test]
+fn a8_1_every_data_field_is_read() {
+    let mut probes = vec![case()];
+    probes.push(case_with(vec![key("release")], &["wasi:cli/stdout@0.2.3"]));
+    probes.push(case_with(vec![keyless("https://accounts.example", SanKind::Email, "ci@acme.example")], &[]));
+    for (field, value) in [("host", "spiffe://prod.example/host/1"), ("links", "db"), ("caller", "local")] {
+        let mut probe = case();
+        match field {
+            "host" => probe.host = value.into(),
+            "links" => probe.links = vec![value.into()],
+            _ => {
+                probe.caller = Caller { kind: CallerKind::Local, id: value.into(), trust_domain: None };
+                probe.host = value.into();
+            }
+        }
+        probes.push(probe);
+    }
+    let admitted = probes.len();
+    for claim in ["build_trigger", "runner_environment"] {
+        let mut probe = case();
+        if let Finding::Verified(VerifiedFinding { signer: Signer::Keyless { claims, .. }, .. }) =
+            &mut probe.evidence.findings[0]
+        {
+            claims.insert(claim.into(), "other".into());
+        }
+        probes.push(probe);
+    }
+    let answers = |policy: &Policy| -> Vec<_> {
+        probes
+            .iter()
+            .map(|probe| {
+                let facts = policy.decide(probe).unwrap().facts().clone();
+                (facts.verdict, facts.grants)
+            })
+            .collect()
+    };
+    let before = answers(&shipped(&data()));
+    let admits = before.iter().map(|(verdict, _)| *verdict == VerdictWord::Admit);
+    assert!(admits.enumerate().all(|(index, admits)| admits == (index < admitted)));
+    let mut leaves = Vec::new();
+    pointers(&data(), "", &mut leaves);
+    assert!(leaves.len() > 25, "{leaves:?}");
+    let mut loaded = 0;
+    for pointer in leaves {
+        for (what, mutated) in [("removed", removed(&data(), &pointer)), ("changed", changed(&data(), &pointer))] {
+            // A half-filled entry is refused at load, which changes every verdict there is.
+            if let Ok(policy) = Policy::embedded(&mutated) {
+                loaded += 1;
+                assert_ne!(answers(&policy), before, "`{pointer}` {what}: nothing reads it");
+            }
+        }
+    }
+    assert!(loaded > 40, "only {loaded} mutations were taken: the test proves little");
+}
+
+/// Every place below the two lists: objects, lists and leaves.
+fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
+    if at.matches('/').count() > 1 {
+        into.push(at.to_owned());
+    }
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), into)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, value)| pointers(value, &format!("{at}/{index}"), into));
+        }
+        _ => {}
+    }
+}
+
+fn removed(data: &Value, pointer: &str) -> Value {
+    let mut data = data.clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match data.pointer_mut(parent).unwrap() {
+        Value::Object(fields) => drop(fields.remove(name)),
+        Value::Array(items) => drop(items.remove(name.parse().unwrap())),
+        _ => unreachable!("a leaf has no members"),
+    }
+    data
+}
+
+fn changed(data: &Value, pointer: &str) -> Value {
+    let mut data = data.clone();
+    let value = data.pointer_mut(pointer).unwrap();
+    *value = match value.take() {
+        Value::String(text) if text == "uri" => "email".into(),
+        Value::String(text) if text == "email" => "uri".into(),
+        Value::String(text) => match (text.strip_suffix("/*"), text.split_once('@')) {
+            (Some(folder), _) => format!("{folder}/other/*").into(),
+            (None, Some((name, rest))) => format!("{name}x@{rest}").into(),
+            _ => format!("{text}x").into(),
+        },
+        Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
+        Value::Array(_) => json!([]),
+        Value::Object(_) => json!({}),
+        other => other,
+    };
+    data
+}
+
+#[test]
+fn the_floor_cannot_be_lifted() {
+    let open = custom("admit := true\ngrants := {\"imports\": [i.name | some i in input.surface.imports]}");
+    assert_refused(&open, &case(), &[]);
+    let refused = |change: &dyn Fn(&mut Case), expected: &str| {
+        let mut case = case();
+        change(&mut case);
+        assert_refused(&open, &case, &[expected]);
+    };
+    refused(&|case| case.surface = Surface::Unreadable { detail: "core module".into() }, "component-unreadable");
+    refused(&|case| case.artifact.component = None, "component-unreadable");
+    refused(&|case| case.reference.digest = Some(Digest::of(b"other")), "digest-mismatch");
+    refused(
+        &|case| {
+            let defect = Defect { code: Code::LIMIT_EXCEEDED, about: "layers[0].size".into(), detail: "1".into() };
+            case.artifact.defects.push(defect);
+        },
+        "limit-exceeded",
+    );
+    for kind in [ExternKind::CoreModule, ExternKind::Component, ExternKind::Value] {
+        refused(
+            &|case| {
+                if let Surface::Component(world) = &mut case.surface {
+                    world.imports[0].kind = kind;
+                }
+            },
+            "import-kind-unknown",
+        );
+    }
+    let trust = |age_s| TrustFacts {
+        name: "public".into(),
+        kind: TrustKind::SigstoreRoot,
+        digest: Digest::of(b"root"),
+        age_s,
+        max_age_s: Some(100),
+    };
+    refused(&|case| case.evidence.trust = vec![trust(101)], "trust-root-stale");
+    let mut fresh = case();
+    fresh.evidence.trust = vec![trust(100)];
+    fresh.reference.digest = Some(fresh.artifact.digest);
+    assert_refused(&open, &fresh, &[]);
+    for kind in [ExternKind::Func, ExternKind::Type] {
+        let mut known = case();
+        if let Surface::Component(world) = &mut known.surface {
+            world.imports[0].kind = kind;
+        }
+        assert_refused(&open, &known, &[]);
+    }
+}
+
+#[test]
+fn a_policy_cannot_grant_more_than_names() {
+    for imports in [r#"["*"]"#, r#"["wasi:*"]"#, "[]", r#"["wasi:cli/*", "wasi:io/pol*"]"#, r#"["", "/*", ":/*"]"#] {
+        let policy = custom(&format!("admit := true\ngrants := {{\"imports\": {imports}}}"));
+        assert!(codes(&policy, &case()).contains(&"import-not-granted".to_owned()), "{imports}");
+    }
+    let policy = custom("admit := true");
+    assert_refused(&policy, &case(), &["import-not-granted", "import-not-granted"]);
+    let mut alone = case_with(Vec::new(), &[]);
+    assert_refused(&policy, &alone, &[]);
+    let decision = policy.decide(&alone).unwrap();
+    assert_eq!(decision.facts().grants.as_ref().unwrap().lifetime_s, DEFAULT_LIFETIME_S);
+    alone.links = vec!["db".into()];
+    assert_refused(&policy, &alone, &["link-not-granted"]);
+}
+
+#[test]
+fn silence_and_nonsense_admit_nobody() {
+    let empty = Policy::from_sources(Vec::new(), &json!({}), "empty", "1").unwrap();
+    let alone = case_with(Vec::new(), &[]);
+    assert_refused(&empty, &alone, &["not-admitted"]);
+    for (rules, code) in [
+        ("x := 1", "not-admitted"),
+        ("admit := false", "not-admitted"),
+        ("admit if input.absent", "not-admitted"),
+        ("admit if input.artifact.annotations.absent == null", "not-admitted"),
+        ("admit := \"true\"", "policy-failed"),
+        ("admit := 1", "policy-failed"),
+        ("admit := true\nrefuse contains \"no\"", "policy-failed"),
+        ("admit := true\nrefuse contains {\"code\": \"No Code\", \"about\": \"\", \"detail\": \"\"}", "policy-failed"),
+        ("admit := true\nrefuse contains {\"code\": \"x\"}", "policy-failed"),
+        ("admit := true\nwarn contains 1", "policy-failed"),
+        ("admit := true\ngrants := {\"import\": []}", "policy-failed"),
+        ("admit := true\ngrants := [] if input.links", "policy-failed"),
+        ("admit := true\ngrants := {} if input.absent", "policy-failed"),
+        ("admit := true\ngrants := {\"limits\": {\"fuel\": -1}}", "policy-failed"),
+        ("admit := true\nadmit := false if input.links", "not-admitted"),
+        ("admit := true\nrefuse contains {\"code\": \"own-rule\", \"about\": \"\", \"detail\": \"\"}", "own-rule"),
+    ] {
+        let policy = custom(rules);
+        assert_eq!(codes(&policy, &alone), [code], "{rules}");
+    }
+}
+
+#[test]
+fn an_endless_policy_is_a_refusal_in_time() {
+    let mut case = case();
+    case.links = (0..400).map(|link| format!("l{link}")).collect();
+    for rules in [
+        "admit if { some a in input.links; some b in input.links; some c in input.links; some d in input.links; a == b; c == d; a == 1 }",
+        "refuse contains x if { some a in input.links; some b in input.links; some c in input.links; x := [a, b, c] }",
+        "admit if count([a | some a in input.links; some b in input.links; some c in input.links]) < 0",
+    ] {
+        let policy = custom(rules);
+        let started = std::time::Instant::now();
+        assert_refused(&policy, &case, &["policy-timeout"]);
+        let elapsed = started.elapsed();
+        assert!(elapsed.as_secs() < 2, "`{rules}` took {elapsed:?}");
+    }
+}
+
+#[test]
+fn threads_decide_alike_at_once() {
+    let policy = shipped(&data());
+    let bad = case_with(vec![key("other")], &[]);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (policy, bad) = (&policy, &bad);
+            scope.spawn(move || {
+                for round in 0..25 {
+                    if (thread + round) % 2 == 0 {
+                        assert_refused(policy, &case(), &[]);
+                    } else {
+                        assert_refused(policy, bad, &["identity-mismatch"]);
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn many_missing_imports_are_told_within_the_limit() {
+    let names: Vec<_> = (0..200).map(|n| format!("evil:p{n:03}/i@1.0.0")).collect();
+    let case = case_with(vec![key("release")], &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let policy = shipped(&data());
+    assert_eq!(codes(&policy, &case), vec!["import-not-granted"; crate::policy::answer::MAX_REASONS]);
+}
+
+#[test]
+fn text_of_strangers_is_data_only() {
+    let case = case_with(vec![keyless("i\u{1b}[31m", SanKind::Email, "a\u{1b}]0;x\u{7}\n<b>%s%d</b>")], &[]);
+    let decision = shipped(&data()).decide(&case).unwrap();
+    let reason = &decision.facts().reasons[0];
+    assert_eq!(reason.code, Code::IDENTITY_MISMATCH);
+    assert!(!reason.about.chars().chain(reason.detail.chars()).any(char::is_control));
+}
+
+#[test]
+fn the_verdict_is_the_same_in_the_log_and_in_the_proof() {
+    let decision = shipped(&data()).decide(&case()).unwrap();
+    let Verdict::Admit(grant) = decision.verdict() else { panic!("refused") };
+    assert_eq!(Some(grant.grants()), decision.facts().grants.as_ref());
+    assert_eq!(grant.imports(), grant.grants().imports);
+    assert_eq!(grant.policy(), &decision.facts().policy);
+}
+
+#[test]
+fn a_folder_over_the_embedded_policy_is_a_policy_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("acme.json"), data().to_string()).unwrap();
+    let settings = Settings { data: Some(dir.path().into()), ..Settings::default() };
+    let policy = Policy::load(&settings).unwrap();
+    assert_refused(&policy, &case(), &[]);
+    assert_ne!(policy.facts().digest, Policy::load(&Settings::default()).unwrap().facts().digest);
+    std::fs::write(dir.path().join("acme.json"), data().to_string().replace("identities", "identites")).unwrap();
+    assert!(matches!(Policy::load(&settings), Err(LoadError::Data { .. })));
+    let settings: Settings = serde_json::from_value(json!({})).unwrap();
+    assert_eq!(settings, Settings::default());
+    assert!(serde_json::from_value::<Settings>(json!({"timeout": 1})).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whoever is admitted was signed for by a name below the folder, whatever the name looks like.
+    #[test]
+    fn only_names_below_the_folder_match(value in "(https://github.com/acme/|https://github.com/|https://)?[a-z@%./:\\\\*#?-]{0,12}") {
+        let policy = shipped(&data());
+        let decision = policy.decide(&case_with(vec![keyless(GITHUB, SanKind::Uri, &value)], &[])).unwrap();
+        if decision.facts().verdict == VerdictWord::Admit {
+            prop_assert!(value.starts_with("https://github.com/acme/") && value.len() > 24, "`{value}`");
+        }
+    }
+
+    /// The rules give one answer in whatever order evidence is listed.
+    #[test]
+    fn the_order_of_findings_never_matters(order in Just((0..4).collect::<Vec<usize>>()).prop_shuffle()) {
+        let policy = shipped(&data());
+        let all = [key("release"), key("other"), rejected(Code::BUNDLE_MALFORMED), keyless("i", SanKind::Uri, "https://a/b")];
+        let findings = order.iter().map(|index| all[*index].clone()).collect();
+        prop_assert!(codes(&policy, &case_with(findings, &[])).is_empty());
+        let findings = order.iter().filter(|index| **index > 0).map(|index| all[*index].clone()).collect();
+        prop_assert_eq!(codes(&policy, &case_with(findings, &[])), vec!["identity-mismatch"; 2]);
+    }
+}

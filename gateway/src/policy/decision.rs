@@ -16,6 +16,7 @@ pub struct Decision {
 
 /// Admit with a grant, or refuse with reasons.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, and most are admissions")]
 pub enum Verdict {
     /// The one thing a ticket can be made of.
     Admit(Grant),

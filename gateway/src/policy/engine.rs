@@ -538,7 +538,7 @@ mod tests {
         ] {
             let started = std::time::Instant::now();
             let _ = load(&format!("package witgate.admission\n{text}\n"));
-            assert!(started.elapsed() < Duration::from_secs(30), "{} took {:?}", &text[..20], started.elapsed());
+            assert!(started.elapsed() < Duration::from_secs(30), "`{text:.20}` took {:?}", started.elapsed());
         }
     }
 
@@ -560,9 +560,11 @@ mod tests {
     #[test]
     fn a_machine_forgets_the_last_decision() {
         let engine = admission("admit if input.good\nrefuse contains input.x").unwrap();
-        for (input, admit, refuse) in
-            [("{\"good\":true,\"x\":1}", true, json!([1])), ("{}", false, json!([])), ("{\"good\":true}", true, json!([]))]
-        {
+        for (input, admit, refuse) in [
+            ("{\"good\":true,\"x\":1}", true, json!([1])),
+            ("{}", false, json!([])),
+            ("{\"good\":true}", true, json!([])),
+        ] {
             let answer = engine.evaluate(input).unwrap();
             assert_eq!((&answer["admit"], &answer["refuse"]), (&json!(admit), &refuse));
         }
@@ -570,7 +572,8 @@ mod tests {
 
     #[test]
     fn a_function_that_fails_ends_its_own_expression_only() {
-        let rules = "admit if upper(input.x) == \"A\"\nrefuse contains x if { some x in input.l; startswith(x, \"evil\") }";
+        let rules =
+            "admit if upper(input.x) == \"A\"\nrefuse contains x if { some x in input.l; startswith(x, \"evil\") }";
         let engine = admission(rules).unwrap();
         let answer = engine.evaluate("{\"x\":1,\"l\":[1,\"evil1\",null,\"evil2\",{}]}").unwrap();
         assert_eq!(answer["admit"], false);

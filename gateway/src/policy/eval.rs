@@ -77,7 +77,10 @@ pub fn render(case: &Case, decision: &DecisionFacts) -> String {
         line(&mut text, format_args!("  limits memory {memory_bytes} bytes, fuel {fuel}, timeout {timeout_ms} ms"));
         line(&mut text, format_args!("  lifetime {} s", grants.lifetime_s));
     }
-    line(&mut text, format_args!("  policy {} {} ({})", decision.policy.name, decision.policy.revision, decision.policy.digest));
+    line(
+        &mut text,
+        format_args!("  policy {} {} ({})", decision.policy.name, decision.policy.revision, decision.policy.digest),
+    );
     text
 }
 

@@ -19,7 +19,7 @@ pub use bundle::{Settings, Source};
 pub use check::{CheckReport, check};
 pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
-pub use eval::{EvalError, eval, render};
+pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use load_error::LoadError;
 pub use schema::case_schema;
 pub use test::{FileCoverage, Outcome, TestReport, TestResult, test};

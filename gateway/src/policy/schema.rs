@@ -21,6 +21,9 @@ mod tests {
             std::fs::write(path, case_schema()).unwrap();
         }
         let file = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(file == case_schema(), "`policies/case.schema.json` is old: write it with `WITGATE_UPDATE=1 cargo test`");
+        assert!(
+            file == case_schema(),
+            "`policies/case.schema.json` is old: write it with `WITGATE_UPDATE=1 cargo test`"
+        );
     }
 }

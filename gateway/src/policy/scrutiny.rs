@@ -15,7 +15,8 @@ pub(super) fn scrutinize(name: &str, text: &str) -> Result<(), LoadError> {
         let what = format!("nesting of brackets at {name}:{}:{}", token.line, token.column);
         return Err(LoadError::Limit { what, found: token.depth, limit: MAX_BRACKET_DEPTH });
     }
-    let work: usize = tokens.iter().filter(|token| matches!(token.text, "[" | "{" | "(")).map(|token| 1 << token.depth).sum();
+    let work: usize =
+        tokens.iter().filter(|token| matches!(token.text, "[" | "{" | "(")).map(|token| 1 << token.depth).sum();
     if work > MAX_BRACKET_WORK {
         let what = format!("work of reading the brackets of `{name}`, two to the power of each one's depth,");
         return Err(LoadError::Limit { what, found: work, limit: MAX_BRACKET_WORK });
@@ -197,7 +198,9 @@ mod tests {
 
     #[test]
     fn words_in_strings_and_comments_are_words_only() {
-        for text in ["# time.now_ns", "x := \"time.now_ns \\\" rand.intn\"", "x := `http.send`", "my_time.now_ns", "input.time"] {
+        for text in
+            ["# time.now_ns", "x := \"time.now_ns \\\" rand.intn\"", "x := `http.send`", "my_time.now_ns", "input.time"]
+        {
             scrutinize("a", text).unwrap();
         }
     }
@@ -222,7 +225,8 @@ mod tests {
 
     #[test]
     fn finds_package_and_tests() {
-        let text = "# package no\npackage witgate.a_test\n\ntest_b if {\n\ttest_no\n}\ntest_a if true\ntest_b if true\n";
+        let text =
+            "# package no\npackage witgate.a_test\n\ntest_b if {\n\ttest_no\n}\ntest_a if true\ntest_b if true\n";
         assert_eq!(package(text).as_deref(), Some("witgate.a_test"));
         assert_eq!(test_rules(text), ["test_b", "test_a"]);
     }
