@@ -64,7 +64,7 @@ pub enum Version {
 
 /// A tenant's environment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Scope {
     /// The tenant: `default` where nothing is configured.
     pub tenant: String,

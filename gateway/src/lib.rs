@@ -2,19 +2,24 @@
 //!
 //! Read `admission.rs` first: it is the path of one request.
 
+pub mod admission;
 pub mod audit;
 pub mod case;
 pub mod cli;
+pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod doors;
 pub mod evidence;
+pub mod gate;
 pub mod handover;
 pub mod identity;
 pub mod outage;
 pub mod policy;
 pub mod reason;
 pub mod registry;
+pub mod service;
 pub mod strict_json;
 pub mod surface;
+pub mod telemetry;
 pub mod tls;

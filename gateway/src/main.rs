@@ -1,1 +1,7 @@
-fn main() {}
+//! The `witgate` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    witgate::cli::main()
+}

@@ -1,5 +1,209 @@
-//! One file a subcommand.
+//! The command line: one file a subcommand.
 
+mod admit;
+mod answer;
 #[cfg(feature = "dev")]
 pub mod dev_registry;
+mod explain;
+mod inspect;
 pub mod policy;
+mod serve;
+mod verify;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, ConfigError};
+use crate::outage::{NoAnswer, Outage};
+use crate::{gate, service};
+
+/// A policy and supply-chain gateway for WebAssembly components.
+///
+/// witgate stands between OCI registries and Wasm hosts. It answers one question on evidence it has checked itself: may this
+/// caller run this component with these capabilities? Every answer is recorded in a tamper-evident log.
+///
+/// Start with `witgate demo`: the whole chain on embedded parts, no configuration.
+///
+/// Exit codes: 0 admitted or fine, 1 refused, 2 usage or configuration, 3 no answer (a peer failed).
+#[derive(Debug, Parser)]
+#[command(name = "witgate", version, max_term_width = 120)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Global {
+    /// Configuration file (TOML); see `witgate.example.toml`
+    #[arg(long, global = true, value_name = "FILE", env = "WITGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of the log, the cache and the keys [default: the XDG state folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Form of what goes to stdout
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, env = "WITGATE_OUTPUT")]
+    output: Output,
+}
+
+/// The form of what goes to stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For a person.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+impl From<Output> for policy::Output {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Text => Self::Text,
+            Output::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until it is told to stop
+    Serve(serve::Args),
+    /// Decide on one component through the whole path, and record it
+    Admit(admit::Args),
+    /// List what a component imports and exports
+    Inspect(inspect::Args),
+    /// Check the signatures of a component; no policy, no record
+    Verify(verify::Args),
+    /// Tell why something was admitted or refused
+    Explain(explain::Args),
+    /// Check, test and evaluate admission policies
+    Policy(policy::Args),
+    /// Run an embedded OCI registry for development
+    #[cfg(feature = "dev")]
+    DevRegistry(dev_registry::Args),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    crate::tls::install_provider();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no faults and go to stdout; all else is usage: 2.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fault(&anyhow::Error::from(error)),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(code) => code,
+        Err(error) => fault(&error),
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(args) => serve::run(args, global).await,
+        Command::Admit(args) => admit::run(args, global).await,
+        Command::Inspect(args) => inspect::run(args, global).await,
+        Command::Verify(args) => verify::run(args, global).await,
+        Command::Explain(args) => explain::run(args, global).await,
+        Command::Policy(args) => policy::run(args, global.output.into()).await,
+        #[cfg(feature = "dev")]
+        Command::DevRegistry(args) => dev_registry::run(args).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "witgate", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Global {
+    /// The configuration of file, environment and flags.
+    fn configuration(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), std::env::vars(), self.data_dir.as_deref())
+    }
+
+    fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+}
+
+/// Prints a fault once, with its chain and the next thing to do; its kind is the exit code.
+fn fault(error: &anyhow::Error) -> ExitCode {
+    let mut line = format!("witgate: error: {error}");
+    for source in error.chain().skip(1) {
+        let source = source.to_string();
+        if !line.ends_with(&source) {
+            line.push_str(": ");
+            line.push_str(&source);
+        }
+    }
+    eprintln!("{line}");
+    if let Some(hint) = hint(error) {
+        eprintln!("witgate: hint: {hint}");
+    }
+    ExitCode::from(exit_code(error))
+}
+
+/// 3 where a peer failed or does not know, 2 for everything a person has to mend.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let no_answer = |answer: &NoAnswer| !matches!(answer, NoAnswer::Unprocessable { .. });
+    let outage = error.chain().any(|source| {
+        source.is::<Outage>()
+            || source.downcast_ref::<NoAnswer>().is_some_and(no_answer)
+            || source.downcast_ref::<gate::StartError>().is_some_and(|fault| matches!(fault, gate::StartError::Audit(_)))
+    });
+    if outage { 3 } else { 2 }
+}
+
+/// The next thing to do.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|source| {
+        if let Some(outage) = source.downcast_ref::<Outage>() {
+            return outage.hint.clone();
+        }
+        if let Some(answer) = source.downcast_ref::<NoAnswer>() {
+            return match answer {
+                NoAnswer::Outage(outage) => outage.hint.clone(),
+                NoAnswer::UnknownReference { .. } => {
+                    Some("check the name and the tag; a private repository needs credentials in `[registry.upstreams]`".into())
+                }
+                _ => None,
+            };
+        }
+        if let Some(service::StartError::Listen { .. }) = source.downcast_ref() {
+            return Some("choose another address with `--listen` or `listen.callers`".into());
+        }
+        if let Some(ConfigError::OpenListener { .. }) = source.downcast_ref() {
+            return Some("configure `[identity]`, or listen on 127.0.0.1".into());
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

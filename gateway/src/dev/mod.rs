@@ -1,6 +1,7 @@
 //! Embedded peers that speak the real protocols: used by `demo`, `dev-registry` and the tests alike.
 
 pub mod components;
+pub mod deployment;
 pub mod registry;
 pub mod sigstore;
 pub mod spiffe;

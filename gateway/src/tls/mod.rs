@@ -35,6 +35,11 @@ pub enum Door {
     Mtls(Arc<Identity>),
 }
 
+/// Makes aws-lc-rs this process's one provider of cryptography; a second call changes nothing.
+pub fn install_provider() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// What one listener spends on its peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -1,1 +1,102 @@
-//! The HTTP door.
+//! The HTTP door: it turns requests into questions and answers into bytes.
+
+mod admissions;
+mod components;
+mod decisions;
+mod health;
+mod log;
+mod problem;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+pub use admissions::{Granted, Refused};
+pub(crate) use decisions::record_json;
+pub use problem::Problem;
+
+use crate::case::Timestamp;
+use crate::gate::Gate;
+use crate::identity::Identity;
+
+/// The largest request body, in bytes (design section 12).
+pub const BODY_MAX_BYTES: usize = 8 << 20;
+/// How long a caller waits for a cold admission (design section 12); the work goes on after it.
+pub const ADMISSION_DEADLINE: Duration = Duration::from_secs(25);
+/// What a caller is told to wait when its deadline passed.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Door {
+    /// The stages.
+    pub gate: Arc<Gate>,
+    /// The gateway's own identity, if one is configured.
+    pub identity: Option<Arc<Identity>>,
+    /// The clock, so that stories can hold it.
+    pub clock: Clock,
+    /// Renders the metrics.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// How long a caller waits; [`ADMISSION_DEADLINE`] but in tests.
+    pub deadline: Duration,
+}
+
+/// Where the doors read the time; stages are handed it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The routes for callers: every request has a proven caller.
+pub fn callers(door: Door) -> Router {
+    let routes = Router::new()
+        .route("/v1/admissions", post(admissions::post))
+        .route("/v1/decisions", get(decisions::list))
+        .route("/v1/decisions/{selector}", get(decisions::one))
+        .route("/v1/decisions/{selector}/proof", get(decisions::proof))
+        .route("/v1/components/{digest}", get(components::get))
+        .route("/log/checkpoint", get(log::checkpoint))
+        .route("/log/tile/{*path}", get(log::tile));
+    finish(routes, door)
+}
+
+/// The routes for operators: nothing here admits or tells what was decided.
+pub fn administration(door: Door) -> Router {
+    let routes = Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics));
+    finish(routes, door)
+}
+
+fn finish(routes: Router<Door>, door: Door) -> Router {
+    routes
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such route").with_hint("see docs/http-api.md").into_response() })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take that method").into_response()
+        })
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(RequestBodyLimitLayer::new(BODY_MAX_BYTES))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            header::HeaderValue::from_static("no-store"),
+        ))
+        .with_state(door)
+}
+
+/// A bug: nobody is admitted, the caller learns no more than that.
+#[allow(clippy::needless_pass_by_value, reason = "the layer hands it over")]
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> axum::response::Response {
+    let message = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(panic = message, "a handler panicked; the request was not answered");
+    metrics::counter!("witgate_outages_total", "peer" => "internal").increment(1);
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway itself failed; nothing was admitted").into_response()
+}

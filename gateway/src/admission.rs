@@ -1,0 +1,168 @@
+//! The path of one request, top to bottom: the only place that calls the stages in order.
+
+use serde::Deserialize;
+use tracing::Instrument as _;
+
+use crate::case::{self, Case, DecisionFacts, Purpose, Reference, ReferenceFacts, Timestamp};
+use crate::gate::{Gate, Held};
+use crate::handover::Ticket;
+use crate::identity::Caller;
+use crate::outage::NoAnswer;
+use crate::policy::Verdict;
+use crate::surface;
+
+/// What a proven caller asks.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who asks, proven by `identity`.
+    pub caller: Caller,
+    /// What for.
+    pub asked: Asked,
+}
+
+/// The question itself, as a door received it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// The component's reference.
+    pub reference: Reference,
+    /// Who is to run it; the caller itself where absent.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Links to other components.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Decide and record, hand nothing over.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Asked {
+    /// The longest host id, in bytes (SPIFFE-ID, section 2.3: 2048).
+    pub const MAX_HOST_BYTES: usize = 2048;
+    /// The most links that may be asked for at once.
+    pub const MAX_LINKS: usize = 64;
+    /// The longest link, in bytes.
+    pub const MAX_LINK_BYTES: usize = 512;
+
+    /// A question for `reference` alone.
+    pub fn of(reference: Reference) -> Self {
+        Self { reference, host: None, links: Vec::new(), dry_run: false }
+    }
+
+    /// Holds the limits above.
+    ///
+    /// # Errors
+    /// [`NoAnswer::Unprocessable`] names the limit.
+    fn bounded(mut self) -> Result<Self, NoAnswer> {
+        let unprocessable = |detail: String| Err(NoAnswer::Unprocessable { detail });
+        if self.host.as_ref().is_some_and(|host| host.len() > Self::MAX_HOST_BYTES) {
+            return unprocessable(format!("`host` is longer than {} bytes", Self::MAX_HOST_BYTES));
+        }
+        if self.links.len() > Self::MAX_LINKS {
+            return unprocessable(format!("`links` has more than {} entries", Self::MAX_LINKS));
+        }
+        if self.links.iter().any(|link| link.len() > Self::MAX_LINK_BYTES) {
+            return unprocessable(format!("a link is longer than {} bytes", Self::MAX_LINK_BYTES));
+        }
+        self.links.sort();
+        self.links.dedup();
+        Ok(self)
+    }
+
+    fn purpose(&self) -> Purpose {
+        if self.dry_run { Purpose::DryRun } else { Purpose::Admission }
+    }
+}
+
+/// What was answered. Both forms stand in the log before they exist.
+#[derive(Debug)]
+pub enum Admission {
+    /// The caller may have the component.
+    Granted {
+        /// What was decided and where it stands in the log.
+        recorded: Held,
+        /// The ticket; none for a dry run.
+        ticket: Option<Ticket>,
+    },
+    /// It may not.
+    Refused {
+        /// What was decided and where it stands in the log.
+        recorded: Held,
+    },
+}
+
+impl Admission {
+    /// What was decided and where it stands in the log.
+    pub fn recorded(&self) -> &Held {
+        match self {
+            Self::Granted { recorded, .. } | Self::Refused { recorded } => recorded,
+        }
+    }
+
+    /// The decision as recorded.
+    pub fn decision(&self) -> &DecisionFacts {
+        self.recorded().decision.facts()
+    }
+}
+
+/// Answers one request: may this caller run this component with these capabilities?
+///
+/// # Errors
+/// [`NoAnswer`]: nobody is admitted, nothing is handed over.
+pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admission, NoAnswer> {
+    let Request { caller, asked } = request;
+    let asked = asked.bounded()?;
+    if let Some(recorded) = gate.held(&caller, &asked, now) {
+        return gate.hand_over(recorded, now);
+    }
+
+    let artifact = gate.registry.resolve(&asked.reference, now).instrument(stage("registry")).await?;
+    let evidence = gate.evidence.collect(&artifact, now).instrument(stage("evidence")).await?;
+    let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await;
+    let case = Case {
+        version: case::Version::V1,
+        id: gate.next_id(now),
+        time: now,
+        scope: gate.scope.clone(),
+        mode: gate.mode,
+        purpose: asked.purpose(),
+        caller: caller.facts().clone(),
+        host: asked.host.clone().unwrap_or_else(|| caller.facts().id.clone()),
+        links: asked.links.clone(),
+        reference: artifact.reference_facts().clone(),
+        artifact: artifact.facts().clone(),
+        evidence,
+        surface,
+    };
+    let decision = stage("policy").in_scope(|| gate.policy.decide(&case))?;
+    let receipt = gate.audit.append(&case, &decision).instrument(stage("audit")).await?;
+    let recorded = Held::new(&case, decision, receipt);
+    match recorded.decision.verdict() {
+        Verdict::Admit(_) => {
+            gate.hold(&caller, &asked, &recorded);
+            gate.hand_over(recorded, now)
+        }
+        Verdict::Refuse(_) => Ok(Admission::Refused { recorded }),
+    }
+}
+
+/// A span named as the stage.
+fn stage(name: &'static str) -> tracing::Span {
+    match name {
+        "registry" => tracing::info_span!("registry"),
+        "evidence" => tracing::info_span!("evidence"),
+        "surface" => tracing::info_span!("surface"),
+        "policy" => tracing::info_span!("policy"),
+        _ => tracing::info_span!("audit"),
+    }
+}
+
+/// What a decision was about, for answers.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// What was asked for.
+    pub reference: ReferenceFacts,
+    /// Which bytes it was.
+    pub artifact: case::ArtifactFacts,
+}

@@ -1,0 +1,162 @@
+//! `witgate verify`: the signatures of a component, without policy and without a record.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::{Global, Output, answer, inspect};
+use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
+use crate::config::Config;
+use crate::evidence::{self, Collector, Expected, KeySettings, RootSettings, RootSource, Settings, Subject, Trust};
+use crate::registry::Registry;
+
+/// Flags of `witgate verify`; names as cosign has them.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["certificate_identity", "key"]))]
+pub(crate) struct Args {
+    /// REGISTRY/REPOSITORY:TAG, or a file (then with --bundle)
+    component: String,
+    /// The subject alternative name that must have signed, exactly
+    #[arg(long, value_name = "IDENTITY", requires = "certificate_oidc_issuer")]
+    certificate_identity: Option<String>,
+    /// The OIDC issuer that must have vouched for it, exactly
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    certificate_oidc_issuer: Option<String>,
+    /// The public key that must have signed (SPKI PEM)
+    #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
+    key: Option<PathBuf>,
+    /// The trusted_root.json to check against [default: the roots of `[evidence]`]
+    #[arg(long, value_name = "FILE")]
+    trusted_root: Option<PathBuf>,
+    /// The Sigstore bundle of a file
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
+}
+
+/// The name of what the flags give, in findings.
+const GIVEN: &str = "command-line";
+/// The largest file beside the component that is read, in bytes: an attestation (design section 12).
+const FILE_MAX_BYTES: u64 = 16 << 20;
+
+pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let config = global.configuration()?;
+    match inspect::as_file(&args.component) {
+        Some(file) => of_file(&args, file, &config, global.output),
+        None => of_reference(&args, &config, global.output).await,
+    }
+}
+
+async fn of_reference(args: &Args, config: &Config, output: Output) -> anyhow::Result<ExitCode> {
+    let reference: Reference = args.component.parse()?;
+    let now = Timestamp::now();
+    let collector = Collector::new(Trust::load(&settings(args, config))?);
+    let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
+    let artifact = registry.resolve(&reference, now).await?;
+    let candidates = registry.candidates(&artifact).await?;
+    let evidence = collector.examine(artifact.facts(), artifact.manifest(), candidates, now).await?;
+    let signed = signed(args, &evidence);
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(&json!({
+            "reference": reference, "artifact": artifact.digest(), "verified": signed, "evidence": evidence,
+        }))?),
+        Output::Text => {
+            println!("{reference} {}", artifact.digest());
+            for line in evidence::tree(&evidence).lines() {
+                println!("  {}", answer::printable(line));
+            }
+        }
+    }
+    if signed {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("witgate: error: `{reference}` has no verified signature by {}", wanted(args));
+    Ok(ExitCode::from(1))
+}
+
+fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow::Result<ExitCode> {
+    let bytes = inspect::read(file)?;
+    let bundle = args.bundle.as_deref().context("a file is verified with its bundle: add `--bundle FILE`")?;
+    let bundle = small(bundle)?;
+    let key = args.key.as_deref().map(small).transpose()?.map(String::from_utf8).transpose().context("`--key` is no PEM text")?;
+    let expected = match (&key, &args.certificate_identity, &args.certificate_oidc_issuer) {
+        (Some(pem), ..) => Expected::Key { pem },
+        (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
+        _ => anyhow::bail!("say who must have signed: `--certificate-identity` with `--certificate-oidc-issuer`, or `--key`"),
+    };
+    let mut roots = Vec::new();
+    for root in settings(args, config).roots {
+        roots.push(match root.trusted_root {
+            RootSource::File(path) => small(&path)?,
+            RootSource::Inline(inline) => inline.json.into_bytes(),
+        });
+    }
+    anyhow::ensure!(!roots.is_empty(), "nobody is trusted: add `--trusted-root FILE`, or roots to `[evidence]`");
+    let mut rejected = None;
+    for root in &roots {
+        match evidence::verify_bundle(root, &bundle, Subject::Bytes(&bytes), expected) {
+            Ok(times) => {
+                match output {
+                    Output::Json => println!("{}", json!({"file": file, "verified": true, "times": times})),
+                    Output::Text => println!("verified {} by {}", file.display(), wanted(args)),
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(evidence::OneBundleError::Rejected(rejection)) => rejected = Some(rejection),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    if output == Output::Json {
+        println!("{}", json!({"file": file, "verified": false}));
+    }
+    let why = rejected.map(|rejection| answer::printable(&rejection.to_string())).unwrap_or_default();
+    eprintln!("witgate: error: `{}` has no verified signature by {}: {why}", file.display(), wanted(args));
+    Ok(ExitCode::from(1))
+}
+
+/// `[evidence]`, with what the flags say in its place.
+fn settings(args: &Args, config: &Config) -> Settings {
+    let mut settings = config.evidence.clone();
+    if let Some(path) = &args.trusted_root {
+        // A root named by hand is taken as it is: whoever names it answers for its age.
+        let root = RootSettings { name: GIVEN.into(), trusted_root: RootSource::File(path.clone()), max_age_s: u64::MAX };
+        settings.roots = vec![root];
+    }
+    if let Some(path) = &args.key {
+        settings.keys = vec![KeySettings { name: GIVEN.into(), pem: path.clone() }];
+    }
+    settings
+}
+
+/// Whether somebody the flags name has signed.
+fn signed(args: &Args, evidence: &Evidence) -> bool {
+    evidence.findings.iter().any(|finding| match finding {
+        Finding::Verified(verified) => verified.kind == FindingKind::Signature && is_wanted(args, verified),
+        Finding::Rejected(_) => false,
+    })
+}
+
+fn is_wanted(args: &Args, verified: &VerifiedFinding) -> bool {
+    match &verified.signer {
+        Signer::Keyless { issuer, san, .. } => {
+            args.certificate_identity.as_ref() == Some(&san.value) && args.certificate_oidc_issuer.as_ref() == Some(issuer)
+        }
+        Signer::Key { name, .. } => args.key.is_some() && name == GIVEN,
+    }
+}
+
+fn wanted(args: &Args) -> String {
+    match (&args.certificate_identity, &args.certificate_oidc_issuer, &args.key) {
+        (Some(identity), Some(issuer), _) => format!("`{identity}` (issuer `{issuer}`)"),
+        (.., Some(key)) => format!("the key `{}`", key.display()),
+        _ => "anybody".into(),
+    }
+}
+
+fn small(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let cannot = || format!("cannot read `{}`", path.display());
+    let size_bytes = std::fs::metadata(path).with_context(cannot)?.len();
+    anyhow::ensure!(size_bytes <= FILE_MAX_BYTES, "`{}` has {size_bytes} bytes: at most {FILE_MAX_BYTES} are read", path.display());
+    std::fs::read(path).with_context(cannot)
+}

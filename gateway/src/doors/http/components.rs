@@ -1,0 +1,41 @@
+//! `GET /v1/components/{digest}`: bytes, only with a live ticket.
+
+use axum::Extension;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::{Door, Problem};
+use crate::case::Digest;
+use crate::identity::Caller;
+
+/// The header that names the ticket.
+const TICKET: &str = "witgate-ticket";
+
+pub(super) async fn get(
+    State(door): State<Door>,
+    Extension(caller): Extension<Caller>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let digest: Digest = digest
+        .parse()
+        .map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the path names no digest: {fault}")))?;
+    let ticket = headers.get(TICKET).and_then(|value| value.to_str().ok()).ok_or_else(|| {
+        Problem::new(StatusCode::FORBIDDEN, "no ticket was shown")
+            .with_hint("ask `POST /v1/admissions`, then send the ticket's id as `Witgate-Ticket`")
+    })?;
+    let now = (door.clock)();
+    door.gate.handover.redeem(ticket, &caller.facts().id, &digest, now).map_err(|refusal| {
+        tracing::info!(component = %digest, "bytes withheld: {refusal}");
+        Problem::new(StatusCode::FORBIDDEN, refusal.to_string()).with_hint("ask `POST /v1/admissions` for a fresh ticket")
+    })?;
+    let bytes = door.gate.registry.component(&digest).await?.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, format!("the component `{digest}` is no longer held"))
+            .with_hint("ask `POST /v1/admissions` again: the gateway fetches it anew")
+    })?;
+    metrics::counter!("witgate_component_bytes_total").increment(bytes.len() as u64);
+    let mut response = bytes.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+    Ok(response)
+}

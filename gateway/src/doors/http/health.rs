@@ -1,0 +1,35 @@
+//! `/livez`, `/readyz`, `/metrics`: for operators and their machines.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Door;
+
+/// The process answers.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Every peer that an answer needs is there; names each that is not.
+pub(super) async fn readyz(State(door): State<Door>) -> Response {
+    let mut missing = Vec::new();
+    let audit = door.gate.audit.health();
+    if let Some(fault) = audit.last_error {
+        missing.push(json!({"peer": "audit", "detail": fault}));
+    }
+    if let Some(identity) = &door.identity
+        && let Err(fault) = identity.spiffe_id()
+    {
+        missing.push(json!({"peer": "identity", "detail": fault.chain()}));
+    }
+    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": missing.is_empty(), "missing": missing}))).into_response()
+}
+
+/// Prometheus text format 0.0.4.
+pub(super) async fn metrics(State(door): State<Door>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (door.metrics)()).into_response()
+}

@@ -1,0 +1,212 @@
+//! The stages wired together: the only place that knows them all.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::admission::{About, Admission, Asked};
+use crate::audit::{self, Audit, Receipt};
+use crate::case::{Case, Evidence, Mode, Scope, Timestamp};
+use crate::config::Config;
+use crate::evidence::{self, Collector};
+use crate::handover::{self, Handover};
+use crate::identity::Caller;
+use crate::outage::{NoAnswer, Outage, Peer};
+use crate::policy::{self, Decision, Policy, Verdict};
+use crate::registry::{self, Artifact, Registry};
+
+/// How long an admission by digest is held, in seconds (facts of the field: Kyverno 60 min, connaisseur 30 s).
+pub const HOLD_DIGEST_S: i64 = 600;
+/// How many admissions are held at once; the least used go first.
+pub const HOLD_MAX: u64 = 65_536;
+
+/// Everything one scope needs to answer requests.
+pub struct Gate {
+    /// Whose policies and log apply.
+    pub scope: Scope,
+    /// What a refusal does.
+    pub mode: Mode,
+    /// Which bytes.
+    pub registry: Arc<Registry>,
+    /// Who vouches.
+    pub evidence: EvidenceStage,
+    /// May it.
+    pub policy: Policy,
+    /// What we said.
+    pub audit: Audit,
+    /// Bytes and ticket.
+    pub handover: Handover,
+    held: moka::sync::Cache<HoldKey, Held>,
+    tag_life: Duration,
+}
+
+/// What an admission is held under: who, for whom, what, with which links.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct HoldKey {
+    caller: crate::case::Caller,
+    asked: Asked,
+}
+
+/// A recorded decision with its receipt, as long as it may be answered again.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// What was decided.
+    pub decision: Arc<Decision>,
+    /// Where it stands in the log.
+    pub receipt: Arc<Receipt>,
+    /// What it was about.
+    pub about: Arc<About>,
+    until: Timestamp,
+}
+
+impl Held {
+    /// The decision as it was recorded just now.
+    pub(crate) fn new(case: &Case, decision: Decision, receipt: Receipt) -> Self {
+        let about = About { reference: case.reference.clone(), artifact: case.artifact.clone() };
+        Self {
+            decision: Arc::new(decision),
+            receipt: Arc::new(receipt),
+            about: Arc::new(about),
+            until: trusted_until(case),
+        }
+    }
+}
+
+/// When the first trust root that this case rests on grows too old.
+fn trusted_until(case: &Case) -> Timestamp {
+    let left_s = case
+        .evidence
+        .trust
+        .iter()
+        .filter_map(|trust| trust.max_age_s.map(|max| max.saturating_sub(trust.age_s)))
+        .min()
+        .unwrap_or(u64::MAX);
+    later(case.time, i64::try_from(left_s).unwrap_or(i64::MAX).min(HOLD_DIGEST_S))
+}
+
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// `evidence` with the registry that brings its candidates.
+pub struct EvidenceStage {
+    registry: Arc<Registry>,
+    collector: Collector,
+}
+
+impl EvidenceStage {
+    /// Finds every candidate for `artifact`, then examines each.
+    ///
+    /// # Errors
+    /// An outage of the registry, or of the verifier's threads.
+    pub async fn collect(&self, artifact: &Artifact, now: Timestamp) -> Result<Evidence, Outage> {
+        let candidates = self.registry.candidates(artifact).await?;
+        self.collector.examine(artifact.facts(), artifact.manifest(), candidates, now).await
+    }
+}
+
+/// Why the gate could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be made.
+    #[error("cannot make the data folder `{path}`")]
+    DataDir {
+        /// The folder.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The registry stage.
+    #[error(transparent)]
+    Registry(#[from] registry::StartError),
+    /// The evidence stage.
+    #[error(transparent)]
+    Evidence(#[from] evidence::StartError),
+    /// The policy stage.
+    #[error(transparent)]
+    Policy(#[from] policy::LoadError),
+    /// The audit stage.
+    #[error(transparent)]
+    Audit(#[from] audit::StartError),
+    /// The handover stage.
+    #[error(transparent)]
+    Handover(#[from] handover::StartError),
+}
+
+impl Gate {
+    /// Opens every stage; `issuer` is the name that stands in tickets: the gateway's SPIFFE ID, or `local`.
+    ///
+    /// # Errors
+    /// The first stage that cannot start; nothing is served then.
+    pub async fn open(config: &Config, issuer: String, now: Timestamp) -> Result<Self, StartError> {
+        let data_dir: &Path = &config.data_dir;
+        std::fs::create_dir_all(data_dir)
+            .map_err(|source| StartError::DataDir { path: data_dir.display().to_string(), source })?;
+        let registry = Arc::new(Registry::open(&config.registry, &data_dir.join("cache"))?);
+        let collector = Collector::new(evidence::Trust::load(&config.evidence)?);
+        let policy = Policy::load(&config.policy)?;
+        let handover = Handover::open(&config.handover, data_dir, issuer)?;
+        let audit = Audit::open(&config.audit, data_dir, now).await?;
+        Ok(Self {
+            scope: config.scope.clone(),
+            mode: Mode::Enforce,
+            evidence: EvidenceStage { registry: registry.clone(), collector },
+            registry,
+            policy,
+            audit,
+            handover,
+            held: moka::sync::Cache::new(HOLD_MAX),
+            tag_life: Duration::from_secs(config.registry.tag_life_s),
+        })
+    }
+
+    /// A decision's id: UUIDv7 of `now`, random below the millisecond.
+    pub(crate) fn next_id(&self, now: Timestamp) -> Uuid {
+        let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
+    }
+
+    /// An admission of the same caller, for the same question, that still holds.
+    pub(crate) fn held(&self, caller: &Caller, asked: &Asked, now: Timestamp) -> Option<Held> {
+        if asked.dry_run {
+            return None;
+        }
+        let key = HoldKey { caller: caller.facts().clone(), asked: asked.clone() };
+        let held = self.held.get(&key)?;
+        if now < held.until {
+            return Some(held);
+        }
+        self.held.invalidate(&key);
+        None
+    }
+
+    /// Keeps an admission: as long as its tag may be, or [`HOLD_DIGEST_S`] for a digest; never past its trust.
+    pub(crate) fn hold(&self, caller: &Caller, asked: &Asked, recorded: &Held) {
+        let life_s = match asked.reference.digest() {
+            Some(_) => HOLD_DIGEST_S,
+            None => i64::try_from(self.tag_life.as_secs()).unwrap_or(HOLD_DIGEST_S),
+        };
+        let mut held = recorded.clone();
+        held.until = held.until.min(later(held.receipt.committed_at(), life_s));
+        if !asked.dry_run && life_s > 0 {
+            self.held.insert(HoldKey { caller: caller.facts().clone(), asked: asked.clone() }, held);
+        }
+    }
+
+    /// Makes the ticket of a recorded admission.
+    ///
+    /// # Errors
+    /// An outage of the gateway itself when grant and receipt do not belong together: a bug, and nobody is admitted.
+    pub(crate) fn hand_over(&self, recorded: Held, now: Timestamp) -> Result<Admission, NoAnswer> {
+        let Verdict::Admit(grant) = recorded.decision.verdict() else { return Ok(Admission::Refused { recorded }) };
+        let ticket = self.handover.ticket(grant, &recorded.receipt, now).map_err(|fault| {
+            NoAnswer::Outage(Outage::new(Peer::Internal, "making the ticket").because(fault))
+        })?;
+        Ok(Admission::Granted { ticket, recorded })
+    }
+}

@@ -1,0 +1,144 @@
+//! The running service: one gate behind two listeners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::EventKind;
+use crate::case::Timestamp;
+use crate::config::Config;
+use crate::doors::http::{self, ADMISSION_DEADLINE, Clock, Door};
+use crate::gate::{self, Gate};
+use crate::identity::{self, Identity};
+use crate::tls;
+
+/// A gateway that answers on its two listeners until it is stopped.
+pub struct Service {
+    gate: Arc<Gate>,
+    callers: SocketAddr,
+    administration: SocketAddr,
+    scheme: &'static str,
+    clock: Clock,
+    stop: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The gateway's own identity.
+    #[error(transparent)]
+    Identity(#[from] identity::StartError),
+    /// A stage.
+    #[error(transparent)]
+    Gate(#[from] gate::StartError),
+    /// A listener.
+    #[error("cannot listen on `{address}`")]
+    Listen {
+        /// The address as configured.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The log did not take the entry that says the gateway started.
+    #[error(transparent)]
+    Record(#[from] crate::outage::Outage),
+}
+
+/// The name in tickets where no identity is configured.
+const LOCAL: &str = "local";
+
+impl Service {
+    /// Starts every stage, records the start, then listens.
+    ///
+    /// # Errors
+    /// The first thing that did not start; nothing is served then.
+    pub async fn start(
+        config: &Config,
+        clock: Clock,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    ) -> Result<Self, StartError> {
+        Self::start_with(config, clock, metrics, ADMISSION_DEADLINE).await
+    }
+
+    /// The same with another deadline for cold admissions.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub async fn start_with(
+        config: &Config,
+        clock: Clock,
+        metrics: Arc<dyn Fn() -> String + Send + Sync>,
+        deadline: Duration,
+    ) -> Result<Self, StartError> {
+        let identity = match &config.identity {
+            Some(settings) => Some(Arc::new(Identity::start(settings).await?)),
+            None => None,
+        };
+        let issuer = match &identity {
+            Some(identity) => identity.spiffe_id()?,
+            None => LOCAL.to_owned(),
+        };
+        let gate = Arc::new(Gate::open(config, issuer.clone(), clock()).await?);
+        let callers = bind(config.listen.callers).await?;
+        let administration = bind(config.listen.admin).await?;
+        let policy = gate.policy.facts();
+        let detail = json!({"gateway": issuer, "version": env!("CARGO_PKG_VERSION"), "policy": policy});
+        gate.audit.event(EventKind::GatewayStart, detail, clock()).await?;
+
+        let door = Door { gate: gate.clone(), identity: identity.clone(), clock: clock.clone(), metrics, deadline };
+        let stop = CancellationToken::new();
+        let (scheme, callers_door) = match identity {
+            Some(identity) => ("https", tls::Door::Mtls(identity)),
+            None => ("http", tls::Door::Plain),
+        };
+        let addresses = (callers.0, administration.0);
+        let listeners = vec![
+            tokio::spawn(tls::serve(callers.1, callers_door, http::callers(door.clone()), stop.clone())),
+            tokio::spawn(tls::serve(administration.1, tls::Door::Unproven, http::administration(door), stop.clone())),
+        ];
+        Ok(Self { gate, callers: addresses.0, administration: addresses.1, scheme, clock, stop, listeners })
+    }
+
+    /// The stages, for whoever runs in the same process.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Where callers ask: `https://127.0.0.1:7443`.
+    pub fn callers_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.callers)
+    }
+
+    /// Where operators look: `http://127.0.0.1:7444`.
+    pub fn administration_url(&self) -> String {
+        format!("http://{}", self.administration)
+    }
+
+    /// Stops listening, lets open requests end, records the stop and closes the log.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for listener in self.listeners {
+            if let Err(fault) = listener.await {
+                tracing::error!(error = %fault, "a listener ended badly");
+            }
+        }
+        let now: Timestamp = (self.clock)();
+        if let Err(outage) = self.gate.audit.event(EventKind::GatewayStop, json!({}), now).await {
+            tracing::warn!(outage.chain = outage.chain(), "the stop was not recorded");
+        }
+        self.gate.audit.close().await;
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    Ok((listener.local_addr().map_err(failed)?, listener))
+}

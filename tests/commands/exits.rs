@@ -1,0 +1,108 @@
+//! Exit codes of design section 5: 0 admitted or fine, 1 refused, 2 usage or configuration, 3 no answer.
+
+use std::path::Path;
+
+use witgate::dev::components;
+use witgate::dev::registry::push::{self, ConfigClaims};
+use witgate::dev::registry::{Auth, DevRegistry, Options};
+
+use super::{run, stderr, stdout};
+
+fn code(home: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = run(home, arguments);
+    (output.status.code(), stdout(&output), stderr(&output))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_1_and_reads_as_designed() {
+    witgate::tls::install_provider();
+    let home = tempfile::tempdir().unwrap();
+    let registry = DevRegistry::start(Options::default()).await.unwrap();
+    let wasm = components::command("x\n").into();
+    let pushed = push::component(&registry.host(), "acme/cart", "1.4", wasm, ConfigClaims::default(), &Auth::Open).await.unwrap();
+    let (status, out, err) = code(home.path(), &["admit", &pushed.reference]);
+    assert_eq!(status, Some(1), "{err}");
+    assert!(out.is_empty(), "{out}");
+    assert!(err.starts_with(&format!("witgate: error: refused `{}` (sha256:", pushed.reference)), "{err}");
+    assert!(err.contains("\n  no-verified-signature"), "{err}");
+    let hint = err.lines().last().unwrap();
+    let id = hint.strip_prefix("witgate: hint: see the evidence with `witgate explain ").unwrap().trim_end_matches('`');
+    // The hint can be typed as it stands.
+    let (status, out, err) = code(home.path(), &["explain", id]);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.starts_with(&format!("refused {}", pushed.reference)), "{out}");
+    assert!(out.contains("no-verified-signature"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_3_and_names_the_peer() {
+    witgate::tls::install_provider();
+    let home = tempfile::tempdir().unwrap();
+    let registry = DevRegistry::start(Options::default()).await.unwrap();
+    let (status, _, err) = code(home.path(), &["admit", &format!("{}/acme/nothing:1", registry.host())]);
+    assert_eq!(status, Some(3), "{err}");
+    assert!(err.contains("unknown reference") && err.contains("witgate: hint: "), "{err}");
+    let gone = registry.host();
+    registry.stop().await;
+    let (status, _, err) = code(home.path(), &["admit", &format!("{gone}/acme/nothing:1")]);
+    assert_eq!(status, Some(3), "{err}");
+    assert!(err.contains(&format!("registry `{gone}`")), "{err}");
+}
+
+#[test]
+fn usage_and_configuration_are_2() {
+    let home = tempfile::tempdir().unwrap();
+    let wrong = home.path().join("wrong.toml");
+    std::fs::write(&wrong, "[lisen]\n").unwrap();
+    for arguments in [
+        &["admit"] as &[&str],
+        &["admit", "cart"],
+        &["frobnicate"],
+        &["serve", "--config", "nowhere.toml"],
+        &["serve", "--config", wrong.to_str().unwrap()],
+        &["serve", "--listen", "0.0.0.0:0"],
+        &["admit", "ghcr.io.invalid/acme/cart:1"],
+        &["inspect", "nowhere.wasm"],
+    ] {
+        let (status, _, err) = code(home.path(), arguments);
+        assert_eq!(status, Some(2), "{arguments:?}: {err}");
+        assert!(err.contains("error: "), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn inspect_tells_what_a_file_is() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("good.wasm");
+    std::fs::write(&file, components::command("x\n")).unwrap();
+    let (status, out, err) = code(home.path(), &["inspect", file.to_str().unwrap()]);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.contains("wasi:cli") && out.contains("stdout"), "{out}");
+    std::fs::write(&file, b"\0asm\x01\0\0\0").unwrap();
+    let (status, _, err) = code(home.path(), &["inspect", file.to_str().unwrap()]);
+    assert_eq!(status, Some(1));
+    assert!(err.contains("core module"), "{err}");
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (status, out, err) = code(home.path(), &["completions", shell]);
+        assert_eq!(status, Some(0), "{err}");
+        assert!(out.contains("witgate"), "{shell}");
+    }
+}
+
+#[test]
+fn help_names_every_command() {
+    let home = tempfile::tempdir().unwrap();
+    let (status, out, _) = code(home.path(), &["--help"]);
+    assert_eq!(status, Some(0));
+    for command in ["demo", "serve", "admit", "inspect", "verify", "explain", "log", "policy", "dev-registry", "completions"] {
+        assert!(out.contains(&format!("\n  {command}")), "`{command}` is missing in:\n{out}");
+        let (status, help, err) = code(home.path(), &[command, "--help"]);
+        assert_eq!(status, Some(0), "{err}");
+        assert!(help.contains("Usage: witgate "), "{command}: {help}");
+    }
+}

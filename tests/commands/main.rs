@@ -1,0 +1,29 @@
+//! The command line as its users meet it: the built binary, real processes, exit codes.
+
+mod demo;
+mod exits;
+mod kill;
+mod readme;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The built `witgate`, with an environment of its own: nothing of the tester's configuration reaches it.
+fn witgate(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_witgate"));
+    command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("NO_COLOR", "1");
+    command
+}
+
+/// Runs it to its end.
+fn run(home: &Path, arguments: &[&str]) -> Output {
+    witgate(home).args(arguments).output().expect("the built binary starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}

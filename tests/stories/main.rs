@@ -1,0 +1,3 @@
+//! Behaviour, told as stories in a world of real peers.
+
+mod admission;
