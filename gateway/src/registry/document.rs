@@ -190,7 +190,7 @@ mod tests {
         json!({"mediaType": "application/wasm", "digest": Digest::of(b"x").to_string(), "size": 1})
     }
 
-    fn with(change: Value) -> Result<Descriptor, Defect> {
+    fn with(change: &Value) -> Result<Descriptor, Defect> {
         let mut value = good();
         for (key, field) in change.as_object().unwrap() {
             value[key] = field.clone();
@@ -200,25 +200,25 @@ mod tests {
 
     #[test]
     fn takes_a_plain_descriptor() {
-        let found = with(json!({"size": u64::MAX, "urls": [], "annotations": {"a": "b"}})).unwrap();
+        let found = with(&json!({"size": u64::MAX, "urls": [], "annotations": {"a": "b"}})).unwrap();
         assert_eq!((found.size_bytes, found.digest), (u64::MAX, Digest::of(b"x")));
-        assert!(with(json!({"data": "eA==", "urls": null})).is_ok());
+        assert!(with(&json!({"data": "eA==", "urls": null})).is_ok());
     }
 
     #[test]
     fn a3_1_sizes_and_digests_are_exact() {
         for size in [json!(-5), json!(1.0), json!(18_446_744_073_709_551_616_f64), json!("1"), json!(null), json!([1])]
         {
-            let defect = with(json!({"size": size})).unwrap_err();
+            let defect = with(&json!({"size": size})).unwrap_err();
             assert_eq!((defect.code, &*defect.about), (Code::MANIFEST_INVALID, "layers[0].size"));
         }
         let upper = Digest::of(b"x").to_string().to_uppercase();
         for digest in ["../../../etc/passwd", "sha256:../../x", "sha256:00", "md5:00", "", upper.as_str()] {
-            let defect = with(json!({"digest": digest})).unwrap_err();
+            let defect = with(&json!({"digest": digest})).unwrap_err();
             assert_eq!((defect.code, &*defect.about), (Code::MANIFEST_INVALID, "layers[0].digest"));
         }
         let sha512 = format!("sha512:{}", "0".repeat(128));
-        assert_eq!(with(json!({"digest": sha512})).unwrap_err().code, Code::ARTIFACT_UNSUPPORTED);
+        assert_eq!(with(&json!({"digest": sha512})).unwrap_err().code, Code::ARTIFACT_UNSUPPORTED);
     }
 
     #[test]
@@ -237,13 +237,13 @@ mod tests {
             json!({"Digest": "sha256:00"}),
             json!({"di\u{17f}": 1, "dige\u{17f}t": "x"}),
         ] {
-            assert_eq!(with(change.clone()).unwrap_err().code, Code::MANIFEST_INVALID, "{change}");
+            assert_eq!(with(&change).unwrap_err().code, Code::MANIFEST_INVALID, "{change}");
         }
     }
 
     #[test]
     fn annotations_have_a_limit() {
-        let of = |size: usize| with(json!({"annotations": {"a": "x".repeat(size - 1)}}));
+        let of = |size: usize| with(&json!({"annotations": {"a": "x".repeat(size - 1)}}));
         assert!(of(ANNOTATION_BYTES).is_ok());
         assert_eq!(of(ANNOTATION_BYTES + 1).unwrap_err().code, Code::LIMIT_EXCEEDED);
     }

@@ -227,7 +227,7 @@ impl Upstream {
 
     async fn expect_ok(&self, response: &mut Response) -> Result<(), Fault> {
         match response.status() {
-            StatusCode::OK => return Ok(()),
+            StatusCode::OK => Ok(()),
             StatusCode::NOT_FOUND => {
                 self.drain_in_place(response).await;
                 Err(Fault::NotFound)
@@ -325,12 +325,14 @@ const FIRST_ALLOCATION_BYTES: u64 = 1 << 20;
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::sync::Arc;
 
     use serde_json::json;
 
     use crate::registry::budgets::{Budgets, MANIFEST_BYTES};
     use crate::registry::document::OCI_MANIFEST;
     use crate::registry::peer::{Ending, Peer, Pushed, Reply, Stage};
+    use crate::registry::settings::Upstreams;
     use crate::registry::{Settings, UpstreamSettings};
 
     use super::*;
@@ -556,6 +558,74 @@ mod tests {
         assert!(stage.outage(&peer, "x:1").await.hint.unwrap().contains("password_file"));
         std::fs::write(&file, "hunter3").unwrap();
         stage.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a17_2_a_name_that_leads_out_of_reach_is_refused_before_any_connection() {
+        let peer = Peer::start().await;
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let public = UpstreamSettings::default();
+        let settings = Settings { upstreams: [("public.example".to_owned(), public)].into(), ..Settings::default() };
+        let upstreams = Upstreams::of(&settings, &Arc::default()).unwrap();
+        let upstream = upstreams.of_registry("public.example").unwrap();
+        let port = peer.name.rsplit(':').next().unwrap();
+        for host in ["localhost", "a.localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "2130706433"] {
+            let url = Url::parse(&format!("http://{host}:{port}/")).unwrap();
+            let fault = upstream.send(Method::GET, &url, None, None).await.unwrap_err();
+            assert!(matches!(fault, Fault::Address(_)), "{host}: {fault:?}");
+        }
+        assert!(peer.asked().is_empty());
+    }
+
+    /// A registry over TLS whose certificate is for `localhost`; gives its authority's PEM.
+    async fn tls_peer(body: &'static [u8]) -> (u16, String) {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let mut config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = hyper::service::service_fn(move |_| async move {
+                    let answer = http::Response::builder().header("content-type", OCI_MANIFEST);
+                    Ok::<_, std::convert::Infallible>(
+                        answer.body(http_body_util::Full::new(Bytes::from_static(body))).unwrap(),
+                    )
+                });
+                let serving = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+                    .serve_connection(hyper_util::rt::TokioIo::new(stream), service);
+                tokio::spawn(serving);
+            }
+        });
+        (port, made.cert.pem())
+    }
+
+    #[tokio::test]
+    async fn https_is_spoken_over_h2_with_the_configured_authority_alone() {
+        let (port, pem) = tls_peer(b"{}").await;
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, pem).unwrap();
+        let name = format!("localhost:{port}");
+        let with = |ca: Option<PathBuf>, host: &str| {
+            let url = Some(format!("https://{host}:{port}"));
+            let one = UpstreamSettings { url, ca, ..UpstreamSettings::default() };
+            Stage::of(&Settings { upstreams: [(name.clone(), one)].into(), ..Settings::default() }, Budgets::default())
+        };
+        let reference = format!("{name}/x:1").parse().unwrap();
+        let resolve =
+            async |stage: Stage| Box::pin(stage.registry.resolve(&reference, crate::case::Timestamp::UNIX_EPOCH)).await;
+        let artifact = resolve(with(Some(ca.clone()), "localhost")).await.unwrap();
+        assert_eq!(artifact.digest(), &Digest::of(b"{}"));
+        assert!(resolve(with(None, "localhost")).await.is_err(), "an unknown authority was believed");
+        assert!(resolve(with(Some(ca), "127.0.0.1")).await.is_err(), "a certificate for another name was believed");
     }
 
     #[tokio::test]

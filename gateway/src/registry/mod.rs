@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::case::{Candidates, Digest, Reference, Timestamp};
-use crate::outage::{NoAnswer, Outage};
+use crate::outage::{NoAnswer, Outage, Peer};
 
 mod address;
 mod artifact;
@@ -80,11 +80,17 @@ impl Registry {
 
     /// Everything in the artifact's repository that says it vouches for it; nothing that was found is left out.
     pub async fn candidates(&self, artifact: &Artifact) -> Result<Candidates, Outage> {
-        let upstream =
-            self.upstream(artifact.reference()).expect("an artifact comes from an upstream of this registry");
-        referrers::candidates(&upstream, artifact.reference().repository(), artifact.digest())
-            .await
-            .map_err(Trouble::into_outage)
+        let reference = artifact.reference();
+        let gone = |detail| {
+            Outage::new(
+                Peer::Registry(reference.registry().to_owned()),
+                format!("listing the referrers of `{reference}`"),
+            )
+            .with_hint(detail)
+        };
+        let upstream = self.inner.upstreams.of_registry(reference.registry()).map_err(gone)?;
+        let found = referrers::candidates(&upstream, reference.repository(), artifact.digest()).await;
+        found.map_err(Trouble::into_outage)
     }
 
     /// The bytes of a component that was resolved before, hashed again; none if they are no longer held.

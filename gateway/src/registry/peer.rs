@@ -87,13 +87,14 @@ pub(super) struct Peer {
     asked: Arc<Mutex<Vec<Asked>>>,
     /// What must be presented under `/v2/`, and the challenge for those who do not.
     guard: Arc<Mutex<Option<(String, String)>>>,
+    refuses_head: Arc<Mutex<bool>>,
 }
 
 impl Peer {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let name = listener.local_addr().unwrap().to_string();
-        let peer = Self { name, answers: Arc::default(), asked: Arc::default(), guard: Arc::default() };
+        let peer = Self::named(name);
         let serving = peer.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -103,9 +104,14 @@ impl Peer {
         peer
     }
 
+    fn named(name: String) -> Self {
+        let (answers, asked) = (Arc::default(), Arc::default());
+        Self { name, answers, asked, guard: Arc::default(), refuses_head: Arc::default() }
+    }
+
     /// A port where nobody listens.
     pub fn nowhere() -> Self {
-        Self { name: "127.0.0.1:1".into(), answers: Arc::default(), asked: Arc::default(), guard: Arc::default() }
+        Self::named("127.0.0.1:1".into())
     }
 
     pub fn on(&self, path: impl Into<String>, reply: Reply) {
@@ -114,6 +120,11 @@ impl Peer {
 
     pub fn guard(&self, authorization: &str, challenge: &str) {
         *self.guard.lock().unwrap() = Some((authorization.into(), challenge.into()));
+    }
+
+    /// From now on every HEAD is a 403.
+    pub fn refuse_head(&self) {
+        *self.refuses_head.lock().unwrap() = true;
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -145,6 +156,7 @@ impl Peer {
             Some((wanted, challenge)) if path.starts_with("/v2/") && authorization.as_deref() != Some(&wanted) => {
                 Reply::status(401).header("www-authenticate", &challenge)
             }
+            _ if method == "HEAD" && *self.refuses_head.lock().unwrap() => Reply::status(403),
             _ => found.unwrap_or_else(|| Reply::status(404)),
         };
         let _ = send(&mut stream, &method, reply).await;

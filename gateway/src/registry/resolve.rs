@@ -229,11 +229,15 @@ async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: 
         if present.contains_key(&key) {
             return Ok(bytes);
         }
-        if upstream.holds_blob(repository, digest).await.map_err(failed)? {
-            present.insert(key, ()).await;
-            return Ok(bytes);
+        match upstream.holds_blob(repository, digest).await {
+            Ok(true) => {
+                present.insert(key, ()).await;
+                return Ok(bytes);
+            }
+            Ok(false) => return Err(failed(Fault::NotFound)),
+            // Some stores sign their redirects for GET alone: ask for the bytes, then.
+            Err(_) => {}
         }
-        return Err(failed(Fault::NotFound));
     }
     let bytes = upstream.blob(repository, digest, descriptor.size_bytes).await.map_err(failed)?;
     keep_blob(&inner.blobs, *digest, bytes.clone()).await?;
@@ -244,16 +248,15 @@ async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: 
 /// Reads from the cache on disk.
 pub(super) async fn read_blob(blobs: &Blobs, digest: Digest) -> Result<Option<Bytes>, Trouble> {
     let blobs = blobs.clone();
-    let read = tokio::task::spawn_blocking(move || blobs.read(&digest)).await;
-    read.expect("reading the cache does not panic")
-        .map_err(|source| Trouble::disk(format!("reading cached blob `{digest}`"), source))
+    let failed = |source| Trouble::disk(format!("reading cached blob `{digest}`"), source);
+    tokio::task::spawn_blocking(move || blobs.read(&digest)).await.map_err(|gone| failed(gone.into()))?.map_err(failed)
 }
 
 async fn keep_blob(blobs: &Blobs, digest: Digest, bytes: Bytes) -> Result<(), Trouble> {
     let blobs = blobs.clone();
+    let failed = |source| Trouble::disk(format!("caching blob `{digest}`"), source);
     let kept = tokio::task::spawn_blocking(move || blobs.keep(&digest, &bytes)).await;
-    kept.expect("writing the cache does not panic")
-        .map_err(|source| Trouble::disk(format!("caching blob `{digest}`"), source))
+    kept.map_err(|gone| failed(gone.into()))?.map_err(failed)
 }
 
 fn reading_manifest(repository: &str, name: &str) -> String {
@@ -440,6 +443,27 @@ mod tests {
             .collect();
         assert_eq!(methods, ["HEAD", "HEAD"]);
         assert_eq!(peer.times(&secret.layer_path()), 1);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_takes_no_head_is_asked_for_the_bytes() {
+        let peer = Peer::start().await;
+        Pushed::new("a", b"component").on(&peer, "1");
+        let other = Pushed::new("b", b"component").on(&peer, "1");
+        let stage = Stage::bare();
+        stage.resolve(&peer, "a:1").await.unwrap();
+        peer.refuse_head();
+        stage.resolve(&peer, "b:1").await.unwrap();
+        assert_eq!(peer.times(&other.layer_path()), 2);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fails_is_an_outage_of_our_own() {
+        let peer = Peer::start().await;
+        Pushed::new("x", b"component").on(&peer, "1");
+        let stage = Stage::bare();
+        std::fs::remove_dir(stage.folder.path().join("tmp")).unwrap();
+        assert_eq!(stage.outage(&peer, "x:1").await.peer, OutagePeer::Internal);
     }
 
     #[tokio::test]
