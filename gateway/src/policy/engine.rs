@@ -558,6 +558,22 @@ mod tests {
     }
 
     #[test]
+    fn a_value_too_deep_for_the_stack_is_never_built() {
+        let mut rules = String::from("f0(x) := [[[[[[[[x]]]]]]]]\n");
+        for level in 1..6 {
+            let below = level - 1;
+            rules.push_str(&format!("f{level}(x) := x9 if {{\n\tx0 := x\n"));
+            for step in 0..9 {
+                rules.push_str(&format!("\tx{} := f{below}(x{step})\n", step + 1));
+            }
+            rules.push_str("}\n");
+        }
+        rules.push_str("admit if f5(1) == 2\n");
+        let engine = admission(&rules).unwrap();
+        let _ = engine.evaluate("{}");
+    }
+
+    #[test]
     fn a_machine_forgets_the_last_decision() {
         let engine = admission("admit if input.good\nrefuse contains input.x").unwrap();
         for (input, admit, refuse) in [
