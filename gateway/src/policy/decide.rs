@@ -1,5 +1,6 @@
 //! The verdict: the floor, then the policy, then the floor again.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::Duration;
 
@@ -34,11 +35,11 @@ impl Policy {
     /// As [`Policy::load`].
     pub fn from_sources(
         sources: Vec<Source>,
-        data: &Value,
+        data: impl Borrow<Value>,
         name: impl AsRef<str>,
         revision: impl AsRef<str>,
     ) -> Result<Self, LoadError> {
-        let bundle = Bundle::from_sources(sources, data, name.as_ref(), revision.as_ref())?;
+        let bundle = Bundle::from_sources(sources, data.borrow(), name.as_ref(), revision.as_ref())?;
         Self::from_bundle(&bundle, Settings::DEFAULT_TIMEOUT_MS)
     }
 
@@ -46,7 +47,7 @@ impl Policy {
     ///
     /// # Errors
     /// Data that no rule reads.
-    pub fn embedded(data: &Value) -> Result<Self, LoadError> {
+    pub fn embedded(data: impl Borrow<Value>) -> Result<Self, LoadError> {
         Self::from_sources(Bundle::embedded().modules, data, "embedded", env!("CARGO_PKG_VERSION"))
     }
 
@@ -122,4 +123,4 @@ impl fmt::Debug for Policy {
 
 #[cfg(test)]
 #[path = "decide_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -104,11 +104,11 @@ fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
 }
 
 /// A case that [`data`] admits.
-fn case() -> Case {
+pub(in crate::policy) fn case() -> Case {
     case_with(vec![keyless(GITHUB, SanKind::Uri, WORKFLOW)], &["wasi:cli/stdout@0.2.3", "wasi:io/poll@0.2.3"])
 }
 
-fn data() -> Value {
+pub(in crate::policy) fn data() -> Value {
     json!({"witgate": {
         "signatures": [{
             "references": ["ghcr.io/acme/*"],

@@ -1,6 +1,5 @@
 //! The Rego virtual machine: one program, compiled once, run within bounds of time and work.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use regorus::languages::rego::compiler::Compiler;
-use regorus::rvm::instructions::LiteralOrRegister;
+use regorus::rvm::RegoVM;
 use regorus::rvm::program::{Program, RuleInfo, RuleType};
 use regorus::rvm::vm::VmError;
-use regorus::rvm::{Instruction, RegoVM};
 use regorus::utils::limits::ExecutionTimerConfig;
 
 use super::LoadError;
+use super::bounds::check_bounds;
 use super::bundle::Source;
 use super::scrutiny::{package, scrutinize};
 
@@ -58,7 +57,7 @@ impl Engine {
         let data_json = data.to_string();
         let program = on_a_large_stack(|| compile(modules, &data_json))?;
         check_functions(&program)?;
-        check_calls(&program)?;
+        check_bounds(&program)?;
         check_kinds(&program)?;
         let engine = Self {
             has_grants: rule(&program, "grants").is_some(),
@@ -197,93 +196,6 @@ fn check_functions(program: &Program) -> Result<(), LoadError> {
     }
 }
 
-/// Refuses circles and towers of rules: the machine evaluates a rule inside a rule on the thread's own stack.
-fn check_calls(program: &Program) -> Result<(), LoadError> {
-    let calls = calls(program);
-    let mut depths = vec![None; program.rule_infos.len()];
-    for start in 0..program.rule_infos.len() {
-        let depth = depth(program, &calls, &mut depths, &mut vec![start])?;
-        if depth > MAX_RULE_DEPTH {
-            let rule = rule_name(program, start);
-            return Err(LoadError::TooDeep { rule, depth, limit: MAX_RULE_DEPTH });
-        }
-    }
-    Ok(())
-}
-
-/// The longest chain of rules below the last one of `path`; its own recursion is at most one level past the limit deep.
-fn depth(
-    program: &Program,
-    calls: &[Vec<usize>],
-    depths: &mut [Option<usize>],
-    path: &mut Vec<usize>,
-) -> Result<usize, LoadError> {
-    let rule = *path.last().expect("the path begins with a rule");
-    if let Some(depth) = depths[rule] {
-        return Ok(depth);
-    }
-    let mut deepest = 0;
-    for &callee in &calls[rule] {
-        if let Some(start) = path.iter().position(|above| *above == callee) {
-            let chain = path.iter().skip(start).chain([&callee]).map(|rule| rule_name(program, *rule)).collect();
-            return Err(LoadError::Recursion { chain });
-        }
-        if path.len() > MAX_RULE_DEPTH {
-            return Ok(path.len());
-        }
-        path.push(callee);
-        deepest = deepest.max(1 + depth(program, calls, depths, path)?);
-        path.pop();
-    }
-    if path.len() + deepest <= MAX_RULE_DEPTH {
-        depths[rule] = Some(deepest);
-    }
-    Ok(deepest)
-}
-
-/// Which rules each rule calls. A body is the run of instructions from its entry to the next one's.
-fn calls(program: &Program) -> Vec<Vec<usize>> {
-    let mut owners = BTreeMap::new();
-    for (rule, info) in program.rule_infos.iter().enumerate() {
-        let bodies = info.definitions.iter().flatten().chain(info.destructuring_blocks.iter().flatten());
-        owners.extend(bodies.map(|entry| (*entry as usize, rule)));
-    }
-    let mut calls = vec![Vec::new(); program.rule_infos.len()];
-    for (at, instruction) in program.instructions.iter().enumerate() {
-        let Some((_, &owner)) = owners.range(..=at).next_back() else { continue };
-        match instruction {
-            Instruction::CallRule { rule_index, .. } => calls[owner].push(usize::from(*rule_index)),
-            Instruction::FunctionCall { params_index } => {
-                let called = program.instruction_data.get_function_call_params(*params_index);
-                calls[owner].extend(called.map(|call| usize::from(call.func_rule_index)));
-            }
-            Instruction::VirtualDataDocumentLookup { params_index } => {
-                let path = program.instruction_data.get_virtual_data_document_lookup_params(*params_index);
-                let path = path.map_or(&[][..], |params| &params.path_components);
-                calls[owner].extend((0..program.rule_infos.len()).filter(|rule| may_be(program, path, *rule)));
-            }
-            _ => {}
-        }
-    }
-    for callees in &mut calls {
-        callees.sort_unstable();
-        callees.dedup();
-    }
-    calls
-}
-
-/// Whether a path with computed parts may lead to a rule, or to a package above it.
-fn may_be(program: &Program, path: &[LiteralOrRegister], rule: usize) -> bool {
-    let name = rule_name(program, rule);
-    path.iter().zip(name.split('.').skip(1)).all(|(part, word)| match part {
-        LiteralOrRegister::Literal(index) => match program.literals.get(usize::from(*index)) {
-            Some(regorus::Value::String(text)) => text.as_ref() == word,
-            _ => true,
-        },
-        LiteralOrRegister::Register(_) => true,
-    })
-}
-
 fn check_kinds(program: &Program) -> Result<(), LoadError> {
     for name in ["refuse", "warn"] {
         // A complete rule with two values is undefined, and an undefined refusal refuses nothing.
@@ -298,10 +210,6 @@ fn check_kinds(program: &Program) -> Result<(), LoadError> {
 fn rule<'a>(program: &'a Program, name: &str) -> Option<&'a RuleInfo> {
     let path = format!("data.witgate.admission.{name}");
     program.rule_infos.iter().find(|info| info.name == path)
-}
-
-fn rule_name(program: &Program, index: usize) -> String {
-    program.rule_infos.get(index).map_or_else(|| index.to_string(), |info| info.name.clone())
 }
 
 /// The package of the rule that is evaluated; policies may not use the name.
@@ -337,8 +245,6 @@ const MAX_INSTRUCTIONS: usize = 2_000_000;
 const TIMER_INTERVAL: NonZeroU32 = NonZeroU32::new(8).expect("8 is not 0");
 /// Machines that are kept for the next decision; more threads make their own for the time of a burst.
 const MAX_IDLE_MACHINES: usize = 16;
-/// Rules inside rules: a level takes some kilobytes of a thread's stack of 2 MiB.
-const MAX_RULE_DEPTH: usize = 48;
 /// Address space for the compiler's recursion, touched only as far as it is used.
 const COMPILER_STACK_BYTES: usize = 256 << 20;
 
@@ -470,38 +376,6 @@ mod tests {
             let report = report(rules);
             assert!(report.contains(place) && report.contains(words), "{report}");
         }
-    }
-
-    #[test]
-    fn refuses_rules_that_run_in_circles() {
-        for rules in [
-            "f(x) := f(x + 1)\nadmit if f(1)",
-            "f(x) := g(x)\ng(x) := f(x)\nadmit if f(1)",
-            "admit if b\nadmit if c\nb if c\nc if b",
-            "admit if data.witgate.admission[input.name]",
-            "a := {x | some x in b}\nb := {x | some x in a}\nadmit if a",
-        ] {
-            let error = admission(rules).map(|_| ()).unwrap_err();
-            let known = matches!(&error, LoadError::Recursion { .. })
-                || matches!(&error, LoadError::Compile { report } if report.contains("ecursion"));
-            assert!(known, "`{rules}` gave {error}");
-        }
-    }
-
-    #[test]
-    fn refuses_towers_of_rules_past_the_limit() {
-        let tower = |levels: usize| {
-            let mut rules = format!("admit if r0\nr{levels} := true\n");
-            for level in 0..levels {
-                rules.push_str(&format!("r{level} if r{}\n", level + 1));
-            }
-            rules
-        };
-        // Two levels stand above: the entry and its `admit`.
-        let engine = admission(&tower(MAX_RULE_DEPTH - 3)).unwrap();
-        assert_eq!(engine.evaluate("{}").unwrap()["admit"], true);
-        assert!(matches!(admission(&tower(MAX_RULE_DEPTH + 3)).map(|_| ()), Err(LoadError::TooDeep { .. })));
-        assert!(admission(&tower(2000)).is_err());
     }
 
     #[test]

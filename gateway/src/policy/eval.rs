@@ -90,3 +90,68 @@ fn line(text: &mut String, words: std::fmt::Arguments<'_>) {
 
 /// The largest case that is read, in bytes: evidence alone may be 32 MiB in its own form, a recorded case is far below.
 pub const MAX_CASE_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::decide::tests::{case, data};
+
+    fn settings() -> (tempfile::TempDir, Settings) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("data.json"), data().to_string()).unwrap();
+        let settings = Settings { data: Some(dir.path().into()), ..Settings::default() };
+        (dir, settings)
+    }
+
+    fn rendered(case: &Case, settings: &Settings) -> String {
+        let (case, decision) = eval(settings, &case.canonical()).unwrap();
+        let text = render(&case, &decision);
+        let (words, policy) = text.rsplit_once("  policy embedded ").unwrap();
+        assert!(policy.contains("(sha256:"));
+        words.to_owned()
+    }
+
+    #[test]
+    fn an_admission_lists_what_is_granted() {
+        let (_dir, settings) = settings();
+        let mut case = case();
+        case.links = vec!["db".into()];
+        let short = case.artifact.digest.short();
+        assert_eq!(
+            rendered(&case, &settings),
+            format!(
+                "admitted `ghcr.io/acme/cart:1.4` ({short})\n  import wasi:cli/stdout@0.2.3\n  import wasi:io/poll@0.2.3\n  \
+                 link db\n  config colour=blue\n  limits memory 1000000 bytes, fuel 5000, timeout 50 ms\n  lifetime 60 s\n"
+            )
+        );
+    }
+
+    #[test]
+    fn a_refusal_lists_each_reason_with_its_hint() {
+        let (_dir, settings) = settings();
+        let mut case = case();
+        case.links = vec!["mail".into()];
+        case.evidence.findings.clear();
+        let short = case.artifact.digest.short();
+        assert_eq!(
+            rendered(&case, &settings),
+            format!(
+                "refused `ghcr.io/acme/cart:1.4` ({short}): 2 reasons\n  \
+                 link-not-granted       `mail`: not granted to `spiffe://prod.example/ns/shop`\n                         \
+                 hint: name it in `links` of the caller's grant rule, or do without\n  \
+                 no-verified-signature  `ghcr.io/acme/cart`: no signature verified; looked in referrers-api; found no \
+                 candidate\n                         hint: sign the artifact with `cosign sign`, or see each candidate with \
+                 `witgate verify`\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_no_case_is_told_from_what_is_refused() {
+        let settings = Settings::default();
+        assert!(matches!(eval(&settings, b"{}"), Err(EvalError::Case(_))));
+        assert!(matches!(eval(&settings, b"{\"a\":1,\"a\":2}"), Err(EvalError::Json(_))));
+        assert!(matches!(eval(&settings, &vec![b' '; MAX_CASE_BYTES + 1]), Err(EvalError::Size { .. })));
+        assert!(matches!(eval(&settings, &vec![b' '; MAX_CASE_BYTES]), Err(EvalError::Json(_))));
+    }
+}

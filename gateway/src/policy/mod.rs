@@ -1,6 +1,7 @@
 //! May it run here: the floor in Rust, the policy in Rego.
 
 mod answer;
+mod bounds;
 mod bundle;
 mod check;
 mod data;
