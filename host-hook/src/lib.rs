@@ -3,6 +3,8 @@
 pub mod client;
 pub mod digest;
 pub mod grants;
+#[cfg(feature = "host")]
+pub mod host;
 pub mod import_name;
 pub mod key;
 pub mod strict_json;
