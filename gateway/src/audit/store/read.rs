@@ -17,7 +17,7 @@ pub(in super::super) struct Row {
     pub body: Vec<u8>,
     pub leaf: Hash,
     /// When it was committed, in microseconds since 1970: the time of the first checkpoint that covers it.
-    pub committed_us: i64,
+    pub committed_us: Option<i64>,
 }
 
 /// Which way a page goes.
@@ -55,7 +55,6 @@ const FROM_LEAF: &str = "FROM leaf JOIN decision ON decision.id = leaf.id AND de
 
 fn row(doing: &'static str, (idx, id, entry, body, leaf, committed_us): RawRow) -> Result<Row, StoreError> {
     let id = Uuid::from_slice(&id).map_err(|_| StoreError::damaged(doing, "an id that has not 16 bytes"))?;
-    let committed_us = committed_us.ok_or_else(|| StoreError::damaged(doing, "an entry that no checkpoint covers"))?;
     Ok(Row { idx: unsigned(doing, idx)?, id, entry, body, leaf: hash(doing, &leaf)?, committed_us })
 }
 
