@@ -35,7 +35,7 @@ enum Command {
     /// Write the offline proof of one entry (C2SP tlog-proof)
     Prove(Prove),
     /// Check a whole log, or one proof, offline
-    Verify(Verify),
+    Verify(Box<Verify>),
 }
 
 #[derive(Debug, clap::Args)]
@@ -329,4 +329,75 @@ fn starts_with(path: &Path, header: &[u8]) -> anyhow::Result<bool> {
 
 fn in_file(path: &Path) -> String {
     format!("could not read `{}`", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::audit::{Audit, EventKind, Settings};
+    use crate::case::Timestamp;
+
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    async fn witgate_log(words: &[&str], database: &Path) -> anyhow::Result<ExitCode> {
+        let cli = Cli::try_parse_from([&["log"], words].concat())?;
+        run(cli.args, database, Output::Json).await
+    }
+
+    fn code(result: anyhow::Result<ExitCode>) -> String {
+        format!("{:?}", result.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_entry_is_proved_to_somebody_who_has_the_key_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let audit = Audit::open(&Settings::default(), folder.path(), now).await.unwrap();
+        for version in ["1", "2", "3"] {
+            audit.event(EventKind::GatewayStart, json!({"version": version}), now).await.unwrap();
+        }
+        let (vkey, database) = (audit.vkey(), audit.database().to_owned());
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let (proof, entry) = (path("1.tlog-proof"), path("1.json"));
+        let (ok, refused) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::from(1)));
+
+        // The log is open for writing all the while.
+        assert_eq!(code(witgate_log(&["show", "--limit", "2"], &database).await), ok);
+        assert_eq!(code(witgate_log(&["verify"], &database).await), ok);
+        assert_eq!(code(witgate_log(&["prove", "#1", "--out", &proof, "--entry", &entry], &database).await), ok);
+        audit.close().await;
+        let check =
+            async |extra: &[&str]| witgate_log(&[&["verify", &proof], extra].concat(), Path::new("/nonexistent")).await;
+        assert_eq!(code(check(&["--entry", &entry, "--vkey", &vkey]).await), ok);
+        assert!(check(&["--entry", &entry]).await.is_err(), "a proof was checked without a key");
+        assert!(check(&["--vkey", &vkey]).await.is_err(), "a proof was checked without its entry");
+        let policy = path("policy");
+        std::fs::write(&policy, format!("log {vkey}\nquorum none\n")).unwrap();
+        assert_eq!(code(check(&["--entry", &entry, "--policy", &policy]).await), ok);
+        std::fs::write(&entry, std::fs::read_to_string(&entry).unwrap().replace("start", "stop")).unwrap();
+        assert_eq!(code(check(&["--entry", &entry, "--vkey", &vkey]).await), refused);
+
+        assert!(witgate_log(&["prove", "#3"], &database).await.is_err());
+        assert!(witgate_log(&["prove", "8412x"], &database).await.is_err());
+        assert!(witgate_log(&["show", "--limit", "501"], &database).await.is_err());
+        assert!(witgate_log(&["show"], &folder.path().join("missing.db")).await.is_err());
+        assert!(witgate_log(&["verify", &path("missing.db")], &database).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_line_reads_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let audit = Audit::open(&Settings::default(), folder.path(), now).await.unwrap();
+        audit.event(EventKind::GatewayStart, json!({}), now).await.unwrap();
+        let record = audit.reader().find(&"#0".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(line(&record), format!("#0      2026-01-02T03:04:05Z  event   {}  gateway.start\n", record.id));
+        audit.close().await;
+    }
 }
