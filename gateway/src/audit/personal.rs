@@ -33,9 +33,17 @@ pub(super) const FOREIGN_JSON: &[&str] = &["/case/evidence/findings/*/predicate/
 /// A name shorter than this is not looked for inside other texts: it would be found everywhere.
 const MIN_NAME_BYTES: usize = 3;
 
+/// The most fields committed one by one inside one value of foreign JSON; past it the whole value is one field, so that no
+/// attestation can fill the log with rows.
+const MAX_FIELDS_EACH: usize = 64;
+
+/// How much text is searched for names, in bytes times names: past it every further text counts as personal. Anybody may
+/// attach many signatures with many names to a component.
+const MAX_SEARCHED_BYTES: usize = 256 << 20;
+
 /// The pointers (RFC 6901) of the fields to commit, sorted, none inside another.
 pub(super) fn fields(body: &Value) -> Vec<String> {
-    let names = names(body);
+    let mut names = Names::of(body, MAX_SEARCHED_BYTES);
     let mut pointers = Vec::new();
     for pattern in ALWAYS {
         expand(body, pattern, &mut |pointer, value| {
@@ -45,7 +53,14 @@ pub(super) fn fields(body: &Value) -> Vec<String> {
         });
     }
     for pattern in WHEN_PERSONAL {
-        expand(body, pattern, &mut |pointer, value| find(pointer, value, &names, &mut pointers));
+        expand(body, pattern, &mut |pointer, value| {
+            let mut found = Vec::new();
+            find(pointer, value, &mut names, &mut found);
+            if found.len() > MAX_FIELDS_EACH {
+                found = vec![pointer.to_owned()];
+            }
+            pointers.append(&mut found);
+        });
     }
     pointers.sort();
     pointers.dedup();
@@ -80,33 +95,50 @@ pub(super) fn expand(value: &Value, pattern: &str, visit: &mut impl FnMut(&str, 
     step(value, pattern, "", visit);
 }
 
-/// The people and workloads that a body names.
-fn names(body: &Value) -> Vec<String> {
-    let mut names = Vec::new();
-    let caller = &body["case"]["caller"];
-    if caller["kind"] != "local" {
-        names.extend(caller["id"].as_str().map(str::to_owned));
-    }
-    names.extend(body["case"]["host"].as_str().filter(|host| host.starts_with("spiffe://")).map(str::to_owned));
-    expand(body, "/case/evidence/findings/*/signer/san/value", &mut |_, value| {
-        names.extend(value.as_str().map(str::to_owned));
-    });
-    names.retain(|name| name.len() >= MIN_NAME_BYTES);
-    names.sort();
-    names.dedup();
-    names
+/// The people and workloads that a body names, and how much may still be searched for them.
+struct Names {
+    list: Vec<String>,
+    left_bytes: usize,
 }
 
-fn find(pointer: &str, value: &Value, names: &[String], pointers: &mut Vec<String>) {
+impl Names {
+    fn of(body: &Value, budget_bytes: usize) -> Self {
+        let mut list = Vec::new();
+        let caller = &body["case"]["caller"];
+        if caller["kind"] != "local" {
+            list.extend(caller["id"].as_str().map(str::to_owned));
+        }
+        list.extend(body["case"]["host"].as_str().filter(|host| host.starts_with("spiffe://")).map(str::to_owned));
+        expand(body, "/case/evidence/findings/*/signer/san/value", &mut |_, value| {
+            list.extend(value.as_str().map(str::to_owned));
+        });
+        list.retain(|name| name.len() >= MIN_NAME_BYTES);
+        list.sort();
+        list.dedup();
+        Self { list, left_bytes: budget_bytes }
+    }
+
+    fn is_personal(&mut self, text: &str) -> bool {
+        let cost = text.len().saturating_mul(self.list.len() + 2);
+        let Some(left_bytes) = self.left_bytes.checked_sub(cost) else {
+            self.left_bytes = 0;
+            return true;
+        };
+        self.left_bytes = left_bytes;
+        text.contains("spiffe://") || has_email(text) || self.list.iter().any(|name| text.contains(name.as_str()))
+    }
+}
+
+fn find(pointer: &str, value: &Value, names: &mut Names, pointers: &mut Vec<String>) {
     match value {
-        Value::String(text) if is_personal(text, names) => pointers.push(pointer.to_owned()),
+        Value::String(text) if names.is_personal(text) => pointers.push(pointer.to_owned()),
         Value::Array(items) => {
             for (at, item) in items.iter().enumerate() {
                 find(&format!("{pointer}/{at}"), item, names, pointers);
             }
         }
         // A key cannot be committed alone: the whole object goes.
-        Value::Object(members) if members.keys().any(|key| is_personal(key, names)) => {
+        Value::Object(members) if members.keys().any(|key| names.is_personal(key)) => {
             pointers.push(pointer.to_owned());
         }
         Value::Object(members) => {
@@ -118,10 +150,6 @@ fn find(pointer: &str, value: &Value, names: &[String], pointers: &mut Vec<Strin
     }
 }
 
-fn is_personal(text: &str, names: &[String]) -> bool {
-    text.contains("spiffe://") || has_email(text) || names.iter().any(|name| text.contains(name.as_str()))
-}
-
 /// Whether a text holds something like `word@host.tld`. Import names (`wasi:io/poll@0.2.3`) and digests (`@sha256:…`) do
 /// not end in letters behind a dot.
 fn has_email(text: &str) -> bool {
@@ -130,7 +158,7 @@ fn has_email(text: &str) -> bool {
         let host_length = text.as_bytes()[at + 1..].iter().take_while(|b| word(b)).count();
         let host = text.get(at + 1..at + 1 + host_length).unwrap_or_default().trim_end_matches('.');
         let ending = host.rsplit_once('.').map_or("", |(_, ending)| ending);
-        let before = text.as_bytes()[..at].last().is_some_and(|b| word(b));
+        let before = text.as_bytes()[..at].last().is_some_and(word);
         before && ending.len() >= 2 && ending.bytes().all(|b| b.is_ascii_alphabetic())
     })
 }
@@ -188,6 +216,28 @@ mod tests {
         let body =
             json!({"case": {"caller": {"kind": "local", "id": "local"}, "host": "local", "links": ["localhost"]}});
         assert_eq!(fields(&body), ["/case/caller/id"]);
+    }
+
+    #[test]
+    fn a_statement_full_of_people_is_one_field() {
+        let body =
+            |people: usize| json!({"case": {"evidence": {"findings": [{"predicate": vec!["a@b.example"; people]}]}}});
+        assert_eq!(fields(&body(MAX_FIELDS_EACH)).len(), MAX_FIELDS_EACH);
+        assert_eq!(fields(&body(MAX_FIELDS_EACH + 1)), ["/case/evidence/findings/0/predicate"]);
+    }
+
+    #[test]
+    fn past_the_search_budget_every_text_is_committed() {
+        let body = json!({"case": {"caller": {"id": "spiffe://a/b"}, "links": ["four", "more"]}});
+        let within = |budget_bytes| {
+            let (mut names, mut pointers) = (Names::of(&body, budget_bytes), Vec::new());
+            expand(&body, "/case/links/*", &mut |pointer, value| find(pointer, value, &mut names, &mut pointers));
+            pointers.len()
+        };
+        // One name and the two patterns: each byte counts three times.
+        assert_eq!(within(24), 0);
+        assert_eq!(within(23), 1);
+        assert_eq!(within(11), 2);
     }
 
     #[test]

@@ -78,8 +78,10 @@ impl Record {
             decision,
             detail,
             leaf_hash: Digest::from_bytes(row.leaf),
-            committed_at: Timestamp::from_microsecond(row.committed_us)
-                .map_err(|_| damaged("its time of commit is none"))?,
+            committed_at: row
+                .committed_us
+                .and_then(|time| Timestamp::from_microsecond(time).ok())
+                .ok_or_else(|| damaged("no checkpoint covers it"))?,
             redacted,
         })
     }

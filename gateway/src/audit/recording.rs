@@ -58,19 +58,51 @@ impl Recording {
         let case_value = serde_json::to_value(case).expect("a case is JSON");
         let decision_value = serde_json::to_value(facts).expect("a decision is JSON");
         let body = json!({"v": BODY_VERSION, "case": case_value, "decision": decision_value});
-        Self::new(body, |body, body_commit| {
-            let case_digest = Digest::of(&canonical_json(&body["case"]));
-            Entry::of_decision(case, facts, case_digest, body_commit)
-        })
+        let committed = Committed::new(body)?;
+        // The canonical case is a piece of the canonical body: written once, hashed twice.
+        let canonical_case = canonical_json(&committed.body["case"]);
+        let rest = canonical_json(&json!({
+            "committed": committed.body["committed"],
+            "decision": committed.body["decision"],
+            "v": BODY_VERSION,
+        }));
+        let bytes = [br#"{"case":"#, canonical_case.as_slice(), b",", &rest[1..]].concat();
+        let case_digest = Digest::of(&canonical_case);
+        Self::new(committed, bytes, |body_commit| Entry::of_decision(case, facts, case_digest, body_commit))
     }
 
     /// An event: `{"committed":[…],"detail":…,"kind":…,"v":1}`.
     pub fn of_event(kind: EventKind, id: Uuid, detail: &Value, now: Timestamp) -> Result<Self, RecordError> {
         let body = json!({"v": BODY_VERSION, "kind": kind.as_str(), "detail": detail});
-        Self::new(body, |_, body_commit| Entry::of_event(Kind::Event(kind), id, now, body_commit))
+        let committed = Committed::new(body)?;
+        let bytes = canonical_json(&committed.body);
+        Self::new(committed, bytes, |body_commit| Entry::of_event(Kind::Event(kind), id, now, body_commit))
     }
 
-    fn new(mut body: Value, entry: impl FnOnce(&Value, Digest) -> Entry) -> Result<Self, RecordError> {
+    fn new(committed: Committed, body: Vec<u8>, entry: impl FnOnce(Digest) -> Entry) -> Result<Self, RecordError> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(RecordError::BodyTooLarge { size_bytes: body.len() });
+        }
+        let entry = entry(Digest::of(&body));
+        let entry_bytes = entry.bytes()?;
+        let disclosures = committed.disclosures;
+        Ok(Self { leaf: leaf_hash(&entry_bytes), entry, entry_bytes, body, disclosures })
+    }
+
+    /// What it costs the queue, in bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.entry_bytes.len() + self.body.len()
+    }
+}
+
+/// A body whose personal fields are commitments.
+struct Committed {
+    body: Value,
+    disclosures: Vec<Disclosure>,
+}
+
+impl Committed {
+    fn new(mut body: Value) -> Result<Self, RecordError> {
         for pattern in personal::FOREIGN_JSON {
             let mut pointers = Vec::new();
             personal::expand(&body, pattern, &mut |pointer, _| pointers.push(pointer.to_owned()));
@@ -86,18 +118,7 @@ impl Recording {
         getrandom::fill(&mut salts).map_err(|_| RecordError::Random)?;
         let disclosures = commit(&mut body, &pointers, &salts);
         body["committed"] = json!(pointers);
-        let bytes = canonical_json(&body);
-        if bytes.len() > MAX_BODY_BYTES {
-            return Err(RecordError::BodyTooLarge { size_bytes: bytes.len() });
-        }
-        let entry = entry(&body, Digest::of(&bytes));
-        let entry_bytes = entry.bytes()?;
-        Ok(Self { leaf: leaf_hash(&entry_bytes), entry, entry_bytes, body: bytes, disclosures })
-    }
-
-    /// What it costs the queue, in bytes.
-    pub fn size_bytes(&self) -> usize {
-        self.entry_bytes.len() + self.body.len()
+        Ok(Self { body, disclosures })
     }
 }
 

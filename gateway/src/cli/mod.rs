@@ -2,10 +2,13 @@
 
 mod admit;
 mod answer;
+#[cfg(all(feature = "dev", feature = "host"))]
+mod demo;
 #[cfg(feature = "dev")]
 pub mod dev_registry;
 mod explain;
 mod inspect;
+pub mod log;
 pub mod policy;
 mod serve;
 mod verify;
@@ -19,6 +22,10 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::config::{Config, ConfigError};
 use crate::outage::{NoAnswer, Outage};
 use crate::{gate, service};
+
+/// The hidden subcommand under which this binary is the attached host.
+#[cfg(feature = "host")]
+pub(crate) const ATTACHED_HOST: &str = "attached-host";
 
 /// A policy and supply-chain gateway for WebAssembly components.
 ///
@@ -60,17 +67,11 @@ pub enum Output {
     Json,
 }
 
-impl From<Output> for policy::Output {
-    fn from(output: Output) -> Self {
-        match output {
-            Output::Text => Self::Text,
-            Output::Json => Self::Json,
-        }
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the whole chain on embedded parts: push, admit, run, refuse, prove
+    #[cfg(all(feature = "dev", feature = "host"))]
+    Demo(demo::Args),
     /// Run the gateway until it is told to stop
     Serve(serve::Args),
     /// Decide on one component through the whole path, and record it
@@ -81,6 +82,8 @@ enum Command {
     Verify(verify::Args),
     /// Tell why something was admitted or refused
     Explain(explain::Args),
+    /// Read, prove and verify the audit log
+    Log(log::Args),
     /// Check, test and evaluate admission policies
     Policy(policy::Args),
     /// Run an embedded OCI registry for development
@@ -97,6 +100,10 @@ enum Command {
 pub fn main() -> ExitCode {
     crate::tls::install_provider();
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    #[cfg(feature = "host")]
+    if arguments.get(1).is_some_and(|word| word == ATTACHED_HOST) {
+        return witgate_host_hook::host::cli::main_with(arguments.into_iter().skip(1));
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -119,12 +126,18 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
     match cli.command {
+        #[cfg(all(feature = "dev", feature = "host"))]
+        Command::Demo(args) => demo::run(args, global).await,
         Command::Serve(args) => serve::run(args, global).await,
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,
         Command::Explain(args) => explain::run(args, global).await,
-        Command::Policy(args) => policy::run(args, global.output.into()).await,
+        Command::Log(args) => {
+            let config = global.configuration()?;
+            log::run(args, &config.audit.database_path(&config.data_dir), global.output).await
+        }
+        Command::Policy(args) => policy::run(args, global.output).await,
         #[cfg(feature = "dev")]
         Command::DevRegistry(args) => dev_registry::run(args).await,
         Command::Completions { shell } => {

@@ -10,6 +10,7 @@ use clap::Subcommand;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::json;
 
+use super::Output;
 use crate::case::VerdictWord;
 use crate::policy::{self, EvalError, LoadError, Settings};
 
@@ -55,16 +56,6 @@ enum Command {
         data: Option<PathBuf>,
     },
 }
-
-/// How data is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Output {
-    /// For a person.
-    Text,
-    /// One JSON document.
-    Json,
-}
-
 /// Exit 0: good or admitted; 1: a test failed or the case is refused; 2: it does not compile, or usage; 3: no answer.
 ///
 /// # Errors

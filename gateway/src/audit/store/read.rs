@@ -17,7 +17,7 @@ pub(in super::super) struct Row {
     pub body: Vec<u8>,
     pub leaf: Hash,
     /// When it was committed, in microseconds since 1970: the time of the first checkpoint that covers it.
-    pub committed_us: i64,
+    pub committed_us: Option<i64>,
 }
 
 /// Which way a page goes.
@@ -48,6 +48,8 @@ pub(in super::super) struct Counts {
 
 type RawRow = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Option<i64>);
 
+type RawDisclosure = (Vec<u8>, String, Vec<u8>, Vec<u8>);
+
 const COLUMNS: &str = "SELECT leaf.idx, leaf.id, decision.entry, decision.body, leaf.leaf, \
      (SELECT signed_at FROM checkpoint WHERE checkpoint.log_id = leaf.log_id AND checkpoint.size > leaf.idx \
       ORDER BY checkpoint.size LIMIT 1) ";
@@ -55,7 +57,6 @@ const FROM_LEAF: &str = "FROM leaf JOIN decision ON decision.id = leaf.id AND de
 
 fn row(doing: &'static str, (idx, id, entry, body, leaf, committed_us): RawRow) -> Result<Row, StoreError> {
     let id = Uuid::from_slice(&id).map_err(|_| StoreError::damaged(doing, "an id that has not 16 bytes"))?;
-    let committed_us = committed_us.ok_or_else(|| StoreError::damaged(doing, "an entry that no checkpoint covers"))?;
     Ok(Row { idx: unsigned(doing, idx)?, id, entry, body, leaf: hash(doing, &leaf)?, committed_us })
 }
 
@@ -135,7 +136,7 @@ pub(in super::super) async fn disclosures(
     let doing = "read the disclosures";
     let ids: Vec<String> = ids.map(|id| id.simple().to_string()).collect();
     let ids = serde_json::to_string(&ids).expect("a list of texts is JSON");
-    let rows: Vec<(Vec<u8>, String, Vec<u8>, Vec<u8>)> = sqlx::query_as(
+    let rows: Vec<RawDisclosure> = sqlx::query_as(
         "SELECT id, ptr, salt, value FROM disclosure WHERE id IN (SELECT unhex(value) FROM json_each(?)) ORDER BY id, ptr",
     )
     .bind(ids)
@@ -143,7 +144,7 @@ pub(in super::super) async fn disclosures(
     .await
     .map_err(failed(doing))?;
     let damaged = || StoreError::damaged(doing, "a disclosure that is none");
-    let row = |(id, pointer, salt, value): (Vec<u8>, String, Vec<u8>, Vec<u8>)| {
+    let row = |(id, pointer, salt, value): RawDisclosure| {
         let id = Uuid::from_slice(&id).map_err(|_| damaged())?;
         let salt = salt.try_into().map_err(|_| damaged())?;
         let value = serde_json::from_slice(&value).map_err(|_| damaged())?;

@@ -478,7 +478,7 @@ mod tests {
             format!("t\n\n{line}\n\n"),
             format!("t\r\n\n{line}\n"),
             format!("t\n\n{line}\nx\n"),
-            format!("t\n\n- a AAAAAAA=\n"),
+            "t\n\n- a AAAAAAA=\n".into(),
             "t\n\n— a AAAA\n".into(),
             "t\n\n— a+b AAAAAAA=\n".into(),
             "t\n\n— a AAAAAAB=\n".into(),
