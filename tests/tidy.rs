@@ -37,7 +37,8 @@ fn is_test(path: &str) -> bool {
 
 /// The code of a file: without comments and without its unit tests at the bottom.
 fn code(text: &str) -> String {
-    let tests = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+    let tests = ["#[cfg(test)]\nmod ", "#[cfg(test)]\n#[cfg(feature"].iter().filter_map(|mark| text.find(mark)).min();
+    let tests = tests.unwrap_or(text.len());
     text.get(..tests).unwrap_or(text).lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 

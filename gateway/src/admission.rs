@@ -119,7 +119,7 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
 
     let artifact = gate.registry.resolve(&asked.reference, now).instrument(stage("registry")).await?;
     let evidence = gate.evidence.collect(&artifact, now).instrument(stage("evidence")).await?;
-    let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await;
+    let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await?;
     let case = Case {
         version: case::Version::V1,
         id: gate.next_id(now),

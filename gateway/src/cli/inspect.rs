@@ -26,7 +26,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
         Some(file) => read(file)?,
         None => fetch(&args.component, global).await?,
     };
-    let found = surface::inspect(Some(bytes)).await;
+    let found = surface::inspect(Some(bytes)).await?;
     match (&found, global.output) {
         (found, Output::Json) => println!("{}", serde_json::to_string_pretty(found)?),
         (Surface::Component(world), Output::Text) => print!("{}", surface::text(world)),

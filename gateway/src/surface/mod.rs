@@ -6,24 +6,30 @@ mod name;
 use bytes::Bytes;
 use serde::Serialize;
 use witgate_host_hook::import_name::track;
-use witgate_host_hook::surface::{Found, Item, Kind, read_in_turn};
+use witgate_host_hook::surface::{Found, Item, Kind, Unreadable, read_in_turn};
 
 use self::name::InterfaceName;
-use crate::case::{Digest, Extern, ExternKind, Surface, World};
+use crate::case::{Digest, Extern, ExternKind, Surface, World, canonical_json};
+use crate::outage::{Outage, Peer};
 
 pub use self::listing::text;
 
 /// Reads a component's bytes; `None` is an artifact without a component layer.
 ///
-/// Never fails: bytes that are no component, are too much, panic the reader or take too long are [`Surface::Unreadable`],
-/// which the floor refuses.
-pub async fn inspect(bytes: Option<Bytes>) -> Surface {
+/// Bytes that are no component, are too much or take too long to read are [`Surface::Unreadable`], which the floor refuses.
+///
+/// # Errors
+/// An outage of the gateway itself when no reader was free or it ended badly: that says nothing about the bytes.
+pub async fn inspect(bytes: Option<Bytes>) -> Result<Surface, Outage> {
     let Some(bytes) = bytes else {
-        return Surface::Unreadable { detail: "no component layer to read in the artifact".into() };
+        return Ok(Surface::Unreadable { detail: "no component layer to read in the artifact".into() });
     };
     match read_in_turn(bytes).await {
-        Ok(found) => Surface::Component(world(found)),
-        Err(unreadable) => Surface::Unreadable { detail: unreadable.to_string() },
+        Ok(found) => Ok(Surface::Component(world(found))),
+        Err(fault @ Unreadable::NoReader { .. }) => {
+            Err(Outage::new(Peer::Internal, "reading the component's imports").because(fault))
+        }
+        Err(unreadable) => Ok(Surface::Unreadable { detail: unreadable.to_string() }),
     }
 }
 
@@ -52,9 +58,7 @@ fn world_digest(imports: &[Extern], exports: &[Extern]) -> Digest {
 }
 
 fn canonical_digest(value: &impl Serialize) -> Digest {
-    let json =
-        serde_json_canonicalizer::to_vec(value).expect("broken invariant: a surface is plain JSON without floats");
-    Digest::of(&json)
+    Digest::of(&canonical_json(value))
 }
 
 fn external(item: Item) -> Extern {

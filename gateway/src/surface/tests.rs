@@ -1,3 +1,5 @@
+//! The stage over the shapes that a component can have.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -11,7 +13,7 @@ fn names(externs: &[Extern]) -> Vec<&str> {
 }
 
 async fn world_of(component: Vec<u8>) -> World {
-    match inspect(Some(component.into())).await {
+    match inspect(Some(component.into())).await.unwrap() {
         Surface::Component(world) => world,
         Surface::Unreadable { detail } => panic!("not read: {detail}"),
     }
@@ -236,10 +238,10 @@ fn messages_are_short_and_printable() {
 
 #[tokio::test]
 async fn digests_tell_worlds_apart() {
-    let command = inspect(Some(components::command("a").into())).await;
-    let same = inspect(Some(components::command("b").into())).await;
-    let greedy = inspect(Some(components::greedy("a").into())).await;
-    let none = inspect(None).await;
+    let command = inspect(Some(components::command("a").into())).await.unwrap();
+    let same = inspect(Some(components::command("b").into())).await.unwrap();
+    let greedy = inspect(Some(components::greedy("a").into())).await.unwrap();
+    let none = inspect(None).await.unwrap();
     assert_eq!(digest(&command), digest(&same));
     assert_ne!(digest(&command), digest(&greedy));
     assert_ne!(digest(&none), digest(&command));

@@ -204,7 +204,10 @@ async fn serve(question: &Question, asked: &Asked, listen: SocketAddr) -> Result
 }
 
 fn result(question: &Question, asked: &Asked) -> Value {
-    json!({"reference": question.reference, "decision": asked.decision, "digest": asked.ticket.digest()})
+    json!({
+        "reference": question.reference, "decision": asked.decision,
+        "digest": asked.ticket.artifact(), "component": asked.ticket.digest(),
+    })
 }
 
 async fn stop_signal() {

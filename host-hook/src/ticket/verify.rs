@@ -199,6 +199,11 @@ impl VerifiedTicket {
         self.signed.component()
     }
 
+    /// The digest of the manifest that was decided on.
+    pub fn artifact(&self) -> Digest {
+        self.statement().predicate.component.manifest_digest
+    }
+
     /// What may be linked, and within which limits.
     pub fn grants(&self) -> &Grants {
         &self.statement().predicate.grants

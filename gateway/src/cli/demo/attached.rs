@@ -85,7 +85,7 @@ impl Refused {
 struct Printed {
     reference: String,
     decision: Uuid,
-    digest: Digest,
+    digest: Option<Digest>,
     #[serde(default)]
     exit_code: Option<i32>,
     #[serde(default)]
@@ -124,6 +124,7 @@ pub(super) async fn run(deployment: &Deployment, name: &str, reference: &str) ->
         bail!("the attached host gave no answer ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     };
     let Printed { reference, decision, digest, exit_code, stdout, refused } = printed;
+    let digest = digest.context("the attached host names no digest")?;
     let name = name.to_owned();
     Ok(match refused {
         Some(PrintedReasons { reasons }) => Outcome::Refused(Refused { name, reference, digest, decision, reasons }),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Format;
 use crate::client::{ClientFault, Reason, Refused};
+use crate::digest::Digest;
 use crate::host::{Ended, NotPrepared};
 
 /// The exit codes (design, "Command line").
@@ -36,7 +37,7 @@ pub(super) struct Failure {
     exit: Exit,
     words: String,
     decision: Option<Uuid>,
-    digest: Option<String>,
+    digest: Option<Digest>,
     reasons: Vec<Reason>,
     hint: Option<String>,
 }
@@ -54,7 +55,7 @@ impl Failure {
         let hint = format!("see the evidence with `witgate explain {}`", refused.decision);
         Self {
             decision: Some(refused.decision),
-            digest: refused.artifact.map(|artifact| artifact.short()),
+            digest: refused.artifact,
             reasons: refused.reasons,
             hint: Some(hint),
             ..Self::new(Exit::Refused, String::new())
@@ -79,7 +80,9 @@ impl Failure {
     pub(super) fn tell(self, format: Format, reference: &str, decision: Option<Uuid>) -> ExitCode {
         let decision = self.decision.or(decision);
         if !self.reasons.is_empty() && format == Format::Json {
-            data(&json!({"reference": reference, "decision": decision, "refused": {"reasons": self.reasons}}));
+            data(&json!({
+                "reference": reference, "decision": decision, "digest": self.digest, "refused": {"reasons": self.reasons},
+            }));
         }
         say(&self.text(reference));
         self.exit.into()
@@ -90,7 +93,7 @@ impl Failure {
         let mut text = match self.reasons.len() {
             0 => format!("error: {}", clean(&self.words)),
             count => {
-                let digest = self.digest.as_deref().map(|digest| format!(" ({digest})")).unwrap_or_default();
+                let digest = self.digest.map(|digest| format!(" ({})", digest.short())).unwrap_or_default();
                 let plural = if count == 1 { "" } else { "s" };
                 format!("error: refused `{}`{digest}: {count} reason{plural}", clean(reference))
             }
