@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::admission::{About, Admission, Asked};
 use crate::audit::{self, Audit, Receipt};
-use crate::case::{Case, Evidence, Mode, Scope, Timestamp};
+use crate::case::{Case, Digest, Evidence, Mode, Scope, Timestamp};
 use crate::config::Config;
 use crate::evidence::{self, Collector};
 use crate::handover::{self, Handover};
@@ -97,6 +97,11 @@ pub struct EvidenceStage {
 }
 
 impl EvidenceStage {
+    /// What candidates are checked against, as one digest.
+    pub fn trust_digest(&self) -> Digest {
+        self.collector.trust().digest()
+    }
+
     /// Finds every candidate for `artifact`, then examines each.
     ///
     /// # Errors

@@ -89,7 +89,9 @@ impl Service {
         let callers = bind(config.listen.callers).await?;
         let administration = bind(config.listen.admin).await?;
         let policy = gate.policy.facts();
-        let detail = json!({"gateway": issuer, "version": env!("CARGO_PKG_VERSION"), "policy": policy});
+        let detail = json!({
+            "gateway": issuer, "version": env!("CARGO_PKG_VERSION"), "policy": policy, "trust": gate.evidence.trust_digest(),
+        });
         gate.audit.event(EventKind::GatewayStart, detail, clock()).await?;
 
         let door = Door { gate: gate.clone(), identity: identity.clone(), clock: clock.clone(), metrics, deadline };
