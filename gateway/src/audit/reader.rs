@@ -11,7 +11,7 @@ use super::record::Record;
 use super::selector::Selector;
 use super::start::{LogFault, StartError};
 use super::store::{self, Connection, Filter, LogRow, Order, Readers, Row, StoreError};
-use super::tlog::tile::TILE_WIDTH;
+use super::tlog::tile::{TILE_WIDTH, entry_bundle};
 use super::tlog::{Hash, Plan, ProofFile, TileKind, TilePath};
 use crate::case::{Digest, VerdictWord};
 use crate::outage::{Outage, Peer};
@@ -221,19 +221,10 @@ async fn hashes(connection: &mut Connection, log: &LogRow, size: u64, plan: &Pla
     plan.hashes(|node| nodes.get(node)).ok_or_else(|| StoreError::damaged("make a proof", "a hash is missing"))
 }
 
-/// An entry bundle: 16-bit big-endian length, entry, and so on.
 fn bundle(rows: &[Row], start: u64, end: u64) -> Result<Vec<u8>, StoreError> {
-    let damaged = || StoreError::damaged("read a tile", "an entry is missing or too long");
-    if !rows.iter().map(|row| row.idx).eq(start..end) {
-        return Err(damaged());
-    }
-    let mut bytes = Vec::new();
-    for row in rows {
-        let length = u16::try_from(row.entry.len()).map_err(|_| damaged())?;
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(&row.entry);
-    }
-    Ok(bytes)
+    let whole = rows.iter().map(|row| row.idx).eq(start..end);
+    let bundle = entry_bundle(rows.iter().map(|row| row.entry.as_slice())).filter(|_| whole);
+    bundle.ok_or_else(|| StoreError::damaged("read a tile", "an entry is missing or too long"))
 }
 
 /// Runs one question against its deadline.

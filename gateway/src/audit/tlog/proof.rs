@@ -217,6 +217,11 @@ mod tests {
         };
         assert_eq!(file(0, 0), "bbbacfcbb4647511e8a1189ffb9c99988745f25660daebea49f57fe22993d097");
         assert_eq!(file(1, 0), "e8334701932fe14412837a1525b944bbd6871b6c06b409a66f2e87292beae7fe");
+        let sha256 = |bytes: Vec<u8>| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes));
+        let partial = |level: usize| sha256(tree.pending()[level].concat());
+        assert_eq!((tree.pending()[0].len(), tree.pending()[1].len()), (112, 17));
+        assert_eq!(partial(0), "4e6912f144e9a2d41518c59cf8c025c755d687176331ce3e3fe7b339f49e3a4d");
+        assert_eq!(partial(1), "402b7f84cbe34586527d9a4c6174b16759edc0e554e0c6621dca204ce82d7ec7");
         assert_eq!(full.iter().filter(|tile| tile.level == 0).count(), 273);
         assert_eq!(full.iter().filter(|tile| tile.level == 1).count(), 1);
     }

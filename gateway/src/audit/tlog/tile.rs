@@ -117,6 +117,16 @@ impl FromStr for TilePath {
     }
 }
 
+/// The bytes of an entry bundle: each entry behind its length as 16-bit big-endian number. `None` when one is too long.
+pub fn entry_bundle<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for entry in entries {
+        bytes.extend_from_slice(&u16::try_from(entry.len()).ok()?.to_be_bytes());
+        bytes.extend_from_slice(entry);
+    }
+    Some(bytes)
+}
+
 /// A decimal number without sign or leading zero, at most 999.
 fn small_number(text: &str) -> Option<u16> {
     let canonical = matches!(text.len(), 1..=3) && text.bytes().all(|b| b.is_ascii_digit());
@@ -159,6 +169,19 @@ mod tests {
             assert_eq!((parsed.kind(), parsed.index(), parsed.width()), (kind, index, width));
             assert_eq!(parsed.to_string(), path);
         }
+    }
+
+    #[test]
+    fn the_bundle_of_the_vector_is_met() {
+        let entries: Vec<String> = (0..TILE_WIDTH).map(|n| format!("{{\"n\":{n}}}")).collect();
+        let bundle = entry_bundle(entries.iter().map(String::as_bytes)).unwrap();
+        assert_eq!(bundle.len(), 2_706);
+        let digest = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bundle));
+        assert_eq!(digest, "4f5cc32d2b7ed28f6223c4cf77ffc5ece1a37137e75b5987ff201019bac5ed09");
+        let longest = vec![b'x'; MAX_ENTRY_BYTES];
+        assert!(entry_bundle([longest.as_slice()].into_iter()).is_some());
+        let too_long = vec![b'x'; MAX_ENTRY_BYTES + 1];
+        assert_eq!(entry_bundle([too_long.as_slice()].into_iter()), None);
     }
 
     #[test]
