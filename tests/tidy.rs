@@ -39,7 +39,12 @@ fn is_test(path: &str) -> bool {
 fn code(text: &str) -> String {
     let tests = ["#[cfg(test)]\nmod ", "#[cfg(test)]\n#[cfg(feature"].iter().filter_map(|mark| text.find(mark)).min();
     let tests = tests.unwrap_or(text.len());
-    text.get(..tests).unwrap_or(text).lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    text.get(..tests)
+        .unwrap_or(text)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The word behind each `prefix` in `code`: for `crate::` the modules, for `` the crates.
@@ -143,7 +148,11 @@ fn only_admission_calls_the_stages_in_order() {
     for (path, text) in sources("gateway/src") {
         let code = code(&text);
         let decides = code.contains(".policy.decide(") && code.contains(".audit.append(");
-        assert_eq!(decides, path == "gateway/src/admission.rs", "{path}: policy and audit are called in admission.rs alone");
+        assert_eq!(
+            decides,
+            path == "gateway/src/admission.rs",
+            "{path}: policy and audit are called in admission.rs alone"
+        );
     }
 }
 
@@ -234,11 +243,19 @@ fn every_file_says_its_idea_in_its_first_line() {
 
 #[test]
 fn nothing_is_left_open() {
-    let words = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[ign", "ore"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+    ];
     let mut faults = Vec::new();
     for folder in ["gateway/src", "host-hook/src", "tests"] {
         for (path, text) in sources(folder) {
-            faults.extend(words.iter().filter(|word| text.contains(**word)).map(|word| format!("{path}: holds `{word}`")));
+            faults.extend(
+                words.iter().filter(|word| text.contains(**word)).map(|word| format!("{path}: holds `{word}`")),
+            );
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -265,8 +282,7 @@ fn stages_read_no_clock() {
 #[test]
 fn every_reason_has_its_paragraph() {
     let text = fs::read_to_string(root().join("docs/reasons.md")).unwrap();
-    let documented: Vec<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let documented: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
     let known: Vec<&str> = witgate::reason::ALL.iter().map(witgate::reason::Code::as_str).collect();
     assert_eq!(documented, known, "docs/reasons.md has a paragraph for each code, in the order of reason.rs");
     for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("### `")) {
@@ -283,16 +299,22 @@ fn the_example_configuration_loads_and_shows_every_table() {
     // As it stands: comments show the defaults.
     witgate::config::Config::load(Some(&file), [], Some(folder.path())).expect("the example loads as it stands");
     // With every commented option switched on: no option is misspelt.
-    let full: String = text
-        .lines()
-        .map(|line| line.strip_prefix("#: ").unwrap_or(line))
-        .collect::<Vec<_>>()
-        .join("\n");
+    let full: String = text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
     assert!(full.lines().count() > 20 && full != text, "options stand behind `#: `");
     let all = folder.path().join("all.toml");
     fs::write(&all, full).unwrap();
     witgate::config::Config::load(Some(&all), [], Some(folder.path())).expect("the example loads with every option on");
-    for table in ["[scope]", "[listen]", "[identity]", "[registry]", "[evidence]", "[policy]", "[audit]", "[handover]", "[telemetry]"] {
+    for table in [
+        "[scope]",
+        "[listen]",
+        "[identity]",
+        "[registry]",
+        "[evidence]",
+        "[policy]",
+        "[audit]",
+        "[handover]",
+        "[telemetry]",
+    ] {
         assert!(text.contains(table), "{table} is missing");
     }
 }

@@ -80,7 +80,8 @@ fn in_file(path: Option<&Path>) -> String {
 }
 
 /// Variables that belong to the command line, not to the configuration.
-const NOT_CONFIGURATION: &[&str] = &["WITGATE_CONFIG", "WITGATE_OUTPUT", "WITGATE_SERVER", "WITGATE_CONFORMANCE_DIR", "WITGATE_UPDATE"];
+const NOT_CONFIGURATION: &[&str] =
+    &["WITGATE_CONFIG", "WITGATE_OUTPUT", "WITGATE_SERVER", "WITGATE_CONFORMANCE_DIR", "WITGATE_UPDATE"];
 
 impl Config {
     /// Reads `file` if given, overlays `environment` (`WITGATE_LISTEN__CALLERS` is `listen.callers`), then `data_dir`.
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_the_file() {
-        let config = load("[listen]\ncallers = \"127.0.0.1:1\"\n", &[("WITGATE_LISTEN__CALLERS", "127.0.0.1:2")]).unwrap();
+        let config =
+            load("[listen]\ncallers = \"127.0.0.1:1\"\n", &[("WITGATE_LISTEN__CALLERS", "127.0.0.1:2")]).unwrap();
         assert_eq!(config.listen.callers.port(), 2);
         assert_eq!(config.listen.admin.port(), 7444);
     }

@@ -209,9 +209,10 @@ impl Gate {
     /// An outage of the gateway itself when grant and receipt do not belong together: a bug, and nobody is admitted.
     pub(crate) fn hand_over(&self, recorded: Held, now: Timestamp) -> Result<Admission, NoAnswer> {
         let Verdict::Admit(grant) = recorded.decision.verdict() else { return Ok(Admission::Refused { recorded }) };
-        let ticket = self.handover.ticket(grant, &recorded.receipt, now).map_err(|fault| {
-            NoAnswer::Outage(Outage::new(Peer::Internal, "making the ticket").because(fault))
-        })?;
+        let ticket = self
+            .handover
+            .ticket(grant, &recorded.receipt, now)
+            .map_err(|fault| NoAnswer::Outage(Outage::new(Peer::Internal, "making the ticket").because(fault)))?;
         Ok(Admission::Granted { ticket, recorded })
     }
 }

@@ -159,5 +159,8 @@ fn exporter(endpoint: &str) -> Result<opentelemetry_sdk::trace::SdkTracerProvide
         .build()
         .map_err(|source| StartError::Otlp { endpoint: endpoint.to_owned(), source: Box::new(source) })?;
     let resource = opentelemetry_sdk::Resource::builder().with_service_name("witgate").build();
-    Ok(opentelemetry_sdk::trace::SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
+    Ok(opentelemetry_sdk::trace::SdkTracerProvider::builder()
+        .with_resource(resource)
+        .with_batch_exporter(exporter)
+        .build())
 }

@@ -47,7 +47,11 @@ fn a_component_of_the_users_own_goes_the_same_way() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mine = &report["admitted"][1];
-    assert_eq!((mine["name"].as_str(), mine["ran"]["stdout"].as_str()), (Some("yours-mine"), Some("mine\n")), "{report}");
+    assert_eq!(
+        (mine["name"].as_str(), mine["ran"]["stdout"].as_str()),
+        (Some("yours-mine"), Some("mine\n")),
+        "{report}"
+    );
 }
 
 #[test]
@@ -56,7 +60,15 @@ fn text_for_a_person_says_what_happened() {
     let output = run(home.path(), &["demo"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
-    for words in ["== pushing and signing", "admitted  good", "| hello from a verified component", "no-verified-signature", "identity-mismatch", "import-not-granted", "== verifying the log offline"] {
+    for words in [
+        "== pushing and signing",
+        "admitted  good",
+        "| hello from a verified component",
+        "no-verified-signature",
+        "identity-mismatch",
+        "import-not-granted",
+        "== verifying the log offline",
+    ] {
         assert!(text.contains(words), "`{words}` is missing in:\n{text}");
     }
 }

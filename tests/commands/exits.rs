@@ -19,7 +19,9 @@ async fn a_refusal_is_1_and_reads_as_designed() {
     let home = tempfile::tempdir().unwrap();
     let registry = DevRegistry::start(Options::default()).await.unwrap();
     let wasm = components::command("x\n").into();
-    let pushed = push::component(&registry.host(), "acme/cart", "1.4", wasm, ConfigClaims::default(), &Auth::Open).await.unwrap();
+    let pushed = push::component(&registry.host(), "acme/cart", "1.4", wasm, ConfigClaims::default(), &Auth::Open)
+        .await
+        .unwrap();
     let (status, out, err) = code(home.path(), &["admit", &pushed.reference]);
     assert_eq!(status, Some(1), "{err}");
     assert!(out.is_empty(), "{out}");
@@ -99,7 +101,9 @@ fn help_names_every_command() {
     let home = tempfile::tempdir().unwrap();
     let (status, out, _) = code(home.path(), &["--help"]);
     assert_eq!(status, Some(0));
-    for command in ["demo", "serve", "admit", "inspect", "verify", "explain", "log", "policy", "dev-registry", "completions"] {
+    for command in
+        ["demo", "serve", "admit", "inspect", "verify", "explain", "log", "policy", "dev-registry", "completions"]
+    {
         assert!(out.contains(&format!("\n  {command}")), "`{command}` is missing in:\n{out}");
         let (status, help, err) = code(home.path(), &[command, "--help"]);
         assert_eq!(status, Some(0), "{err}");

@@ -41,7 +41,8 @@ impl Served {
             .expect("the built binary starts");
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("`serve` said `{line}` in place of its listeners"));
+        let said: Value =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("`serve` said `{line}` in place of its listeners"));
         Self { callers: said["callers"].as_str().unwrap().to_owned(), process }
     }
 
@@ -75,13 +76,17 @@ impl Random {
 async fn kill_9_under_load_loses_nothing_and_forks_nothing() {
     witgate::tls::install_provider();
     let kills: u32 = std::env::var("WITGATE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
-    let seed = std::env::var("WITGATE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()) | 1);
+    let seed = std::env::var("WITGATE_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()) | 1);
     println!("kills {kills} seed {seed}");
     let mut random = Random(seed);
     let home = tempfile::tempdir().unwrap();
     let registry = DevRegistry::start(Options::default()).await.unwrap();
     let wasm = components::command("x\n").into();
-    let pushed = push::component(&registry.host(), "acme/cart", "1", wasm, ConfigClaims::default(), &Auth::Open).await.unwrap();
+    let pushed =
+        push::component(&registry.host(), "acme/cart", "1", wasm, ConfigClaims::default(), &Auth::Open).await.unwrap();
     let acknowledged = Acknowledged::default();
     let mut checkpoints: Vec<String> = Vec::new();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
@@ -89,7 +94,14 @@ async fn kill_9_under_load_loses_nothing_and_forks_nothing() {
     for _ in 0..kills {
         let served = Served::start(home.path());
         let load: Vec<_> = (0..CALLERS)
-            .map(|_| tokio::spawn(ask_until_gone(client.clone(), served.callers.clone(), pushed.reference.clone(), acknowledged.clone())))
+            .map(|_| {
+                tokio::spawn(ask_until_gone(
+                    client.clone(),
+                    served.callers.clone(),
+                    pushed.reference.clone(),
+                    acknowledged.clone(),
+                ))
+            })
             .collect();
         tokio::time::sleep(Duration::from_millis(random.between(30, 630))).await;
         if let Ok(answer) = client.get(format!("{}/log/checkpoint", served.callers)).send().await
@@ -111,7 +123,11 @@ async fn kill_9_under_load_loses_nothing_and_forks_nothing() {
     let acknowledged = acknowledged.lock().unwrap();
     assert!(acknowledged.len() > kills as usize, "the load was no load: {} answers", acknowledged.len());
     for (id, (index, leaf_hash)) in acknowledged.iter() {
-        let record = reader.find(&id.parse::<Selector>().unwrap()).await.unwrap().unwrap_or_else(|| panic!("{id} was acknowledged and is lost"));
+        let record = reader
+            .find(&id.parse::<Selector>().unwrap())
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("{id} was acknowledged and is lost"));
         assert_eq!((record.index, record.leaf_hash.hex()), (*index, leaf_hash.clone()), "{id} moved");
     }
     for note in &checkpoints {
@@ -127,7 +143,8 @@ async fn kill_9_under_load_loses_nothing_and_forks_nothing() {
 /// Asks again and again; a dry run is decided and recorded anew each time.
 async fn ask_until_gone(client: reqwest::Client, gateway: String, reference: String, acknowledged: Acknowledged) {
     loop {
-        let asked = client.post(format!("{gateway}/v1/admissions")).json(&json!({"reference": reference, "dry_run": true}));
+        let asked =
+            client.post(format!("{gateway}/v1/admissions")).json(&json!({"reference": reference, "dry_run": true}));
         let Ok(answer) = asked.send().await else { return };
         let Ok(body) = answer.json::<Value>().await else { return };
         // Refused, since nobody is trusted: a refusal is recorded like an admission.

@@ -11,7 +11,11 @@ use std::process::{Command, Output};
 /// The built `witgate`, with an environment of its own: nothing of the tester's configuration reaches it.
 fn witgate(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_witgate"));
-    command.env_clear().env("HOME", home).env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("NO_COLOR", "1");
+    command
+        .env_clear()
+        .env("HOME", home)
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("NO_COLOR", "1");
     command
 }
 

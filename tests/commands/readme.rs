@@ -29,9 +29,10 @@ fn the_two_commands_stand_as_ci_runs_them() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let text = std::fs::read_to_string(root.join("README.md")).unwrap();
     let ci = std::fs::read_to_string(root.join(".ci/run")).unwrap();
-    for (readme, script) in
-        [("cargo run -- demo", "cargo run --locked -- demo"), ("cargo test --workspace", "cargo test --workspace --locked")]
-    {
+    for (readme, script) in [
+        ("cargo run -- demo", "cargo run --locked -- demo"),
+        ("cargo test --workspace", "cargo test --workspace --locked"),
+    ] {
         assert!(text.contains(&format!("\n{readme}\n")), "the README lost `{readme}`");
         assert!(ci.contains(script), ".ci/run lost `{script}`");
     }

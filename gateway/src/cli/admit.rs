@@ -112,7 +112,8 @@ fn show(answer: &Answer, output: Output) -> anyhow::Result<ExitCode> {
     let decision = value["decision"].as_str().unwrap_or_default().parse().context("the answer names no decision")?;
     match answer {
         Answer::Refused(_) => {
-            let reasons: Vec<Reason> = serde_json::from_value(value["reasons"].clone()).context("the answer has no reasons")?;
+            let reasons: Vec<Reason> =
+                serde_json::from_value(value["reasons"].clone()).context("the answer has no reasons")?;
             eprint!("{}", answer::refusal(reference, &artifact, decision, &reasons));
         }
         Answer::Admitted(_) => {

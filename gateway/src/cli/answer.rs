@@ -58,8 +58,16 @@ mod tests {
     #[test]
     fn a_refusal_reads_as_the_design_shows() {
         let reasons = [
-            Reason::new(Code::IDENTITY_MISMATCH, "ci@other.example", "signed by `ci@other.example`, policy wants `https://github.com/acme/*`"),
-            Reason::new(Code::IMPORT_NOT_GRANTED, "wasi:sockets/tcp@0.2.3", "not granted to `spiffe://acme/ns/shop`\u{1b}[2J"),
+            Reason::new(
+                Code::IDENTITY_MISMATCH,
+                "ci@other.example",
+                "signed by `ci@other.example`, policy wants `https://github.com/acme/*`",
+            ),
+            Reason::new(
+                Code::IMPORT_NOT_GRANTED,
+                "wasi:sockets/tcp@0.2.3",
+                "not granted to `spiffe://acme/ns/shop`\u{1b}[2J",
+            ),
         ];
         let text = refusal("ghcr.io/acme/cart:1.4", &Digest::of(b""), Uuid::nil(), &reasons);
         insta::assert_snapshot!(text, @r"

@@ -74,7 +74,10 @@ fn explanation(record: &Record, case: &Case, decision: &DecisionFacts) -> String
         }
         Surface::Component(world) => {
             let refused = |name: &str| {
-                decision.reasons.iter().any(|reason| reason.code == crate::reason::Code::IMPORT_NOT_GRANTED && reason.about == name)
+                decision
+                    .reasons
+                    .iter()
+                    .any(|reason| reason.code == crate::reason::Code::IMPORT_NOT_GRANTED && reason.about == name)
             };
             for import in &world.imports {
                 let mark = if refused(&import.name) { "✗ not granted" } else { "" };

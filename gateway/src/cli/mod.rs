@@ -181,7 +181,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     let outage = error.chain().any(|source| {
         source.is::<Outage>()
             || source.downcast_ref::<NoAnswer>().is_some_and(no_answer)
-            || source.downcast_ref::<gate::StartError>().is_some_and(|fault| matches!(fault, gate::StartError::Audit(_)))
+            || source
+                .downcast_ref::<gate::StartError>()
+                .is_some_and(|fault| matches!(fault, gate::StartError::Audit(_)))
     });
     if outage { 3 } else { 2 }
 }
@@ -195,9 +197,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(answer) = source.downcast_ref::<NoAnswer>() {
             return match answer {
                 NoAnswer::Outage(outage) => outage.hint.clone(),
-                NoAnswer::UnknownReference { .. } => {
-                    Some("check the name and the tag; a private repository needs credentials in `[registry.upstreams]`".into())
-                }
+                NoAnswer::UnknownReference { .. } => Some(
+                    "check the name and the tag; a private repository needs credentials in `[registry.upstreams]`"
+                        .into(),
+                ),
                 _ => None,
             };
         }

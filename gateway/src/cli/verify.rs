@@ -58,9 +58,12 @@ async fn of_reference(args: &Args, config: &Config, output: Output) -> anyhow::R
     let evidence = collector.examine(artifact.facts(), artifact.manifest(), candidates, now).await?;
     let signed = signed(args, &evidence);
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&json!({
-            "reference": reference, "artifact": artifact.digest(), "verified": signed, "evidence": evidence,
-        }))?),
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({
+                "reference": reference, "artifact": artifact.digest(), "verified": signed, "evidence": evidence,
+            }))?
+        ),
         Output::Text => {
             println!("{reference} {}", artifact.digest());
             for line in evidence::tree(&evidence).lines() {
@@ -79,11 +82,20 @@ fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow:
     let bytes = inspect::read(file)?;
     let bundle = args.bundle.as_deref().context("a file is verified with its bundle: add `--bundle FILE`")?;
     let bundle = small(bundle)?;
-    let key = args.key.as_deref().map(small).transpose()?.map(String::from_utf8).transpose().context("`--key` is no PEM text")?;
+    let key = args
+        .key
+        .as_deref()
+        .map(small)
+        .transpose()?
+        .map(String::from_utf8)
+        .transpose()
+        .context("`--key` is no PEM text")?;
     let expected = match (&key, &args.certificate_identity, &args.certificate_oidc_issuer) {
         (Some(pem), ..) => Expected::Key { pem },
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
-        _ => anyhow::bail!("say who must have signed: `--certificate-identity` with `--certificate-oidc-issuer`, or `--key`"),
+        _ => anyhow::bail!(
+            "say who must have signed: `--certificate-identity` with `--certificate-oidc-issuer`, or `--key`"
+        ),
     };
     let mut roots = Vec::new();
     for root in settings(args, config).roots {
@@ -120,7 +132,8 @@ fn settings(args: &Args, config: &Config) -> Settings {
     let mut settings = config.evidence.clone();
     if let Some(path) = &args.trusted_root {
         // A root named by hand is taken as it is: whoever names it answers for its age.
-        let root = RootSettings { name: GIVEN.into(), trusted_root: RootSource::File(path.clone()), max_age_s: u64::MAX };
+        let root =
+            RootSettings { name: GIVEN.into(), trusted_root: RootSource::File(path.clone()), max_age_s: u64::MAX };
         settings.roots = vec![root];
     }
     if let Some(path) = &args.key {
@@ -140,7 +153,8 @@ fn signed(args: &Args, evidence: &Evidence) -> bool {
 fn is_wanted(args: &Args, verified: &VerifiedFinding) -> bool {
     match &verified.signer {
         Signer::Keyless { issuer, san, .. } => {
-            args.certificate_identity.as_ref() == Some(&san.value) && args.certificate_oidc_issuer.as_ref() == Some(issuer)
+            args.certificate_identity.as_ref() == Some(&san.value)
+                && args.certificate_oidc_issuer.as_ref() == Some(issuer)
         }
         Signer::Key { name, .. } => args.key.is_some() && name == GIVEN,
     }
@@ -157,6 +171,10 @@ fn wanted(args: &Args) -> String {
 fn small(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read `{}`", path.display());
     let size_bytes = std::fs::metadata(path).with_context(cannot)?.len();
-    anyhow::ensure!(size_bytes <= FILE_MAX_BYTES, "`{}` has {size_bytes} bytes: at most {FILE_MAX_BYTES} are read", path.display());
+    anyhow::ensure!(
+        size_bytes <= FILE_MAX_BYTES,
+        "`{}` has {size_bytes} bytes: at most {FILE_MAX_BYTES} are read",
+        path.display()
+    );
     std::fs::read(path).with_context(cannot)
 }

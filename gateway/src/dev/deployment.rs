@@ -28,14 +28,8 @@ const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// How long an embedded SVID lasts: a demo may stay up for a day.
 const SVID_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The imports that the embedded policy grants: a command's and an HTTP handler's, no sockets.
-pub const GRANTED: &[&str] = &[
-    "wasi:cli/*",
-    "wasi:clocks/*",
-    "wasi:filesystem/*",
-    "wasi:http/types",
-    "wasi:io/*",
-    "wasi:random/*",
-];
+pub const GRANTED: &[&str] =
+    &["wasi:cli/*", "wasi:clocks/*", "wasi:filesystem/*", "wasi:http/types", "wasi:io/*", "wasi:random/*"];
 
 /// The peers and the gateway; dropping it stops them.
 pub struct Deployment {
@@ -174,10 +168,17 @@ impl Deployment {
     ///
     /// # Errors
     /// Faults of the embedded peers.
-    pub async fn publish(&self, name: &str, wasm: Vec<u8>, signed_by: SignedBy<'_>, at: Timestamp) -> anyhow::Result<Pushed> {
+    pub async fn publish(
+        &self,
+        name: &str,
+        wasm: Vec<u8>,
+        signed_by: SignedBy<'_>,
+        at: Timestamp,
+    ) -> anyhow::Result<Pushed> {
         let host = self.registry.host();
         let repository = format!("demo/{name}");
-        let pushed = push::component(&host, &repository, "1.0", Bytes::from(wasm), ConfigClaims::default(), &Auth::Open).await?;
+        let pushed =
+            push::component(&host, &repository, "1.0", Bytes::from(wasm), ConfigClaims::default(), &Auth::Open).await?;
         if let SignedBy::Identity(identity) = signed_by {
             // The certificate begins a little before the signature is made.
             let begin = at.checked_sub(jiff::SignedDuration::from_secs(SIGNED_AFTER_S))?;
@@ -200,7 +201,9 @@ impl Deployment {
 
 async fn workload_api(ca: &SpiffeCa, socket: &Path, id: &str, now: Timestamp) -> anyhow::Result<WorkloadApi> {
     let svid = ca.issue(id, &Leaf::lasting(now, SVID_LIFE))?;
-    WorkloadApi::start(socket, Answer::Issued(Issued::new(ca, &svid))).await.with_context(|| format!("starting the Workload API of `{id}`"))
+    WorkloadApi::start(socket, Answer::Issued(Issued::new(ca, &svid)))
+        .await
+        .with_context(|| format!("starting the Workload API of `{id}`"))
 }
 
 fn configuration(registry: &DevRegistry, identity: &WorkloadApi, root: &Path, policy: &Path, more: &str) -> String {

@@ -121,7 +121,11 @@ pub(super) async fn run(deployment: &Deployment, name: &str, reference: &str) ->
         .await
         .with_context(|| format!("the attached host did not end within {} s", TIMEOUT.as_secs()))??;
     let Ok(printed) = serde_json::from_slice::<Printed>(&output.stdout) else {
-        bail!("the attached host gave no answer ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "the attached host gave no answer ({}): {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     };
     let Printed { reference, decision, digest, exit_code, stdout, refused } = printed;
     let digest = digest.context("the attached host names no digest")?;

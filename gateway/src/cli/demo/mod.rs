@@ -74,7 +74,8 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     words.title("pushing and signing");
     let mut references = Vec::new();
     for exhibit in &exhibits {
-        let pushed = deployment.publish(&exhibit.name, exhibit.wasm.clone(), exhibit.signed_by, Timestamp::now()).await?;
+        let pushed =
+            deployment.publish(&exhibit.name, exhibit.wasm.clone(), exhibit.signed_by, Timestamp::now()).await?;
         words.pushed(exhibit, &pushed.reference);
         references.push(pushed.reference);
     }
@@ -128,10 +129,30 @@ fn exhibits(args: &Args) -> anyhow::Result<Vec<Exhibit>> {
     let exhibit = |name: &str, about, wasm, signed_by| Exhibit { name: name.to_owned(), about, wasm, signed_by };
     let signer = SignedBy::Identity(SIGNER);
     let mut exhibits = vec![
-        exhibit("good", "signed by the expected identity, imports standard output", components::command("hello from a verified component\n"), signer),
-        exhibit("unsigned", "the same kind of component, signed by nobody", components::command("nobody vouches for me\n"), SignedBy::Nobody),
-        exhibit("stranger", "a valid signature by somebody else", components::command("a stranger vouches for me\n"), SignedBy::Identity(STRANGER)),
-        exhibit("greedy", "well signed, but imports wasi:sockets", components::greedy("I would open a socket\n"), signer),
+        exhibit(
+            "good",
+            "signed by the expected identity, imports standard output",
+            components::command("hello from a verified component\n"),
+            signer,
+        ),
+        exhibit(
+            "unsigned",
+            "the same kind of component, signed by nobody",
+            components::command("nobody vouches for me\n"),
+            SignedBy::Nobody,
+        ),
+        exhibit(
+            "stranger",
+            "a valid signature by somebody else",
+            components::command("a stranger vouches for me\n"),
+            SignedBy::Identity(STRANGER),
+        ),
+        exhibit(
+            "greedy",
+            "well signed, but imports wasi:sockets",
+            components::greedy("I would open a socket\n"),
+            signer,
+        ),
     ];
     for (number, file) in args.component.iter().enumerate() {
         let wasm = inspect::read(file)?.to_vec();

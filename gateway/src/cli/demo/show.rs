@@ -39,7 +39,12 @@ impl Words {
     pub(super) fn outcome(&self, outcome: &Outcome) {
         match outcome {
             Outcome::Admitted(one) => {
-                self.say(&format!("  admitted  {:<10} ran, exit code {}, decision {}", one.name(), one.exit_code(), one.decision()));
+                self.say(&format!(
+                    "  admitted  {:<10} ran, exit code {}, decision {}",
+                    one.name(),
+                    one.exit_code(),
+                    one.decision()
+                ));
                 for line in one.stdout().lines() {
                     self.say(&format!("            | {}", answer::printable(line)));
                 }
@@ -58,7 +63,9 @@ impl Words {
     }
 
     pub(super) fn not_held(&self) {
-        eprintln!("witgate: error: the demo did not end as it should: expected `good` to run and the other three to be refused");
+        eprintln!(
+            "witgate: error: the demo did not end as it should: expected `good` to run and the other three to be refused"
+        );
         eprintln!("witgate: hint: run `witgate demo --output json` and read the reasons");
     }
 

@@ -50,9 +50,10 @@ pub(super) async fn post(State(door): State<Door>, Extension(caller): Extension<
     let started = std::time::Instant::now();
     let (verdict, response) = match answer(&door, caller, &body).await {
         Ok(admission) => match &admission {
-            Admission::Granted { ticket, recorded } => {
-                ("admit", Json(granted(recorded, ticket.as_ref().map(|ticket| ticket.envelope().clone()))).into_response())
-            }
+            Admission::Granted { ticket, recorded } => (
+                "admit",
+                Json(granted(recorded, ticket.as_ref().map(|ticket| ticket.envelope().clone()))).into_response(),
+            ),
             Admission::Refused { recorded } => ("refuse", refused(recorded)),
         },
         Err(problem) => ("none", problem.into_response()),
@@ -77,9 +78,11 @@ async fn answer(door: &Door, caller: Caller, body: &[u8]) -> Result<Admission, P
 
 fn asked(body: &[u8]) -> Result<Asked, Problem> {
     let unprocessable = |detail: String| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_hint(r#"send {"reference":"REGISTRY/REPOSITORY:TAG"}"#)
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            .with_hint(r#"send {"reference":"REGISTRY/REPOSITORY:TAG"}"#)
     };
-    let value = strict_json::parse(body, DEPTH_MAX).map_err(|fault| unprocessable(format!("the body is no JSON: {fault}")))?;
+    let value =
+        strict_json::parse(body, DEPTH_MAX).map_err(|fault| unprocessable(format!("the body is no JSON: {fault}")))?;
     serde_json::from_value(value).map_err(|fault| unprocessable(format!("the body is no admission request: {fault}")))
 }
 

@@ -54,9 +54,9 @@ pub(super) async fn list(State(door): State<Door>, Query(narrow): Query<Narrow>)
 }
 
 async fn find(door: &Door, selector: &str) -> Result<Record, Problem> {
-    let parsed: Selector = selector.parse().map_err(|fault: audit::SelectorError| {
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string())
-    })?;
+    let parsed: Selector = selector
+        .parse()
+        .map_err(|fault: audit::SelectorError| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string()))?;
     match door.gate.audit.reader().find(&parsed).await {
         Ok(record) => record.ok_or_else(|| unknown(selector)),
         Err(FindError::Outage(outage)) => Err(outage.into()),

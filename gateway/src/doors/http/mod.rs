@@ -75,7 +75,9 @@ pub fn administration(door: Door) -> Router {
 
 fn finish(routes: Router<Door>, door: Door) -> Router {
     routes
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such route").with_hint("see docs/http-api.md").into_response() })
+        .fallback(|| async {
+            Problem::new(StatusCode::NOT_FOUND, "no such route").with_hint("see docs/http-api.md").into_response()
+        })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take that method").into_response()
         })

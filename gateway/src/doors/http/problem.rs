@@ -74,8 +74,9 @@ impl From<NoAnswer> for Problem {
     fn from(no_answer: NoAnswer) -> Self {
         match no_answer {
             NoAnswer::UnknownReference { reference } => {
-                Self::new(StatusCode::NOT_FOUND, format!("unknown reference `{reference}`"))
-                    .with_hint("check the name and the tag; a private repository needs credentials in `[registry.upstreams]`")
+                Self::new(StatusCode::NOT_FOUND, format!("unknown reference `{reference}`")).with_hint(
+                    "check the name and the tag; a private repository needs credentials in `[registry.upstreams]`",
+                )
             }
             NoAnswer::Unprocessable { detail } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail),
             NoAnswer::Pending { retry_after } => {
