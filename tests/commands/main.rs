@@ -1,5 +1,7 @@
 //! The command line as its users meet it: the built binary, real processes, exit codes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod demo;
 mod exits;
 mod kill;

@@ -1,3 +1,5 @@
 //! Behaviour, told as stories in a world of real peers.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod admission;

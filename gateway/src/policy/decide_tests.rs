@@ -138,7 +138,7 @@ fn shipped(data: &Value) -> Policy {
 
 fn custom(rules: &str) -> Policy {
     let text = format!("package witgate.admission\n\n{rules}\n");
-    Policy::from_sources(vec![Source { name: "own.rego".into(), text }], &json!({}), "own", "1").unwrap()
+    Policy::from_sources(vec![Source { name: "own.rego".into(), text }], json!({}), "own", "1").unwrap()
 }
 
 fn codes(policy: &Policy, case: &Case) -> Vec<String> {
@@ -502,7 +502,7 @@ fn a_policy_cannot_grant_more_than_names() {
 
 #[test]
 fn silence_and_nonsense_admit_nobody() {
-    let empty = Policy::from_sources(Vec::new(), &json!({}), "empty", "1").unwrap();
+    let empty = Policy::from_sources(Vec::new(), json!({}), "empty", "1").unwrap();
     let alone = case_with(Vec::new(), &[]);
     assert_refused(&empty, &alone, &["not-admitted"]);
     for (rules, code) in [

@@ -13,7 +13,7 @@ fn names(externs: &[Extern]) -> Vec<&str> {
 }
 
 async fn world_of(component: Vec<u8>) -> World {
-    match inspect(Some(component.into())).await.unwrap() {
+    match inspect(Some(component.into())).await.expect("a reader is free") {
         Surface::Component(world) => world,
         Surface::Unreadable { detail } => panic!("not read: {detail}"),
     }

@@ -12,6 +12,7 @@ use crate::ticket::{self, PinnedKeys, SignedTicket, TicketRefusal};
 
 /// A decision.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one answer a question, taken apart at once")]
 pub enum Answer {
     /// The host may fetch and run it.
     Admitted(Admitted),
@@ -265,7 +266,7 @@ mod tests {
             panic!("no refusal")
         };
         assert_eq!(refused.reasons.first().map(|reason| reason.code.as_str()), Some("import-not-granted"));
-        let mut without = body.clone();
+        let mut without = body;
         without["reasons"] = json!([]);
         let fault = read(StatusCode::FORBIDDEN, without.to_string().as_bytes(), &none, GATEWAY);
         assert!(matches!(fault, Err(ClientFault::Malformed { .. })));

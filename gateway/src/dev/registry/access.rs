@@ -92,6 +92,7 @@ impl Access {
     }
 
     /// Lets a request in, or answers 401 with the challenge that says how to come back.
+    #[allow(clippy::result_large_err, reason = "the answer itself: it is sent at once")]
     pub(super) fn check(&self, headers: &HeaderMap, need: Need<'_>) -> Result<(), Answer> {
         let held = authorization(headers);
         let (allowed, challenge) = match &self.auth {

@@ -43,7 +43,7 @@ async fn another_client_pushes_in_chunks_and_a_third_pulls() {
     let layer = ImageLayer::new(vec![7; 3 << 20], "application/wasm".into(), None);
     let config = Config::new(Bytes::from_static(b"{}"), "application/vnd.wasm.config.v0+json".into(), None);
     let reference = format!("{}/deep/er/name:latest", registry.host()).parse().unwrap();
-    oci().push(&reference, &[layer.clone()], config, &RegistryAuth::Anonymous, None).await.unwrap();
+    oci().push(&reference, std::slice::from_ref(&layer), config, &RegistryAuth::Anonymous, None).await.unwrap();
     let pulled = get(&registry, &format!("/v2/deep/er/name/blobs/{}", layer.sha256_digest())).await;
     assert_eq!(pulled.bytes().await.unwrap(), layer.data);
     assert!(registry.requests().iter().any(|seen| seen.method == "PATCH"), "{:?}", registry.requests());
