@@ -17,7 +17,8 @@ use witgate::dev::sigstore::Sign;
 use witgate_tests::{Reply, World, components, free_address};
 
 /// The registry's patience in these stories: short, and long enough for a busy machine.
-const IMPATIENT: &str = "[registry]\nconnect_timeout_ms = 3000\nidle_timeout_ms = 3000\nmetadata_timeout_ms = 4000\nslow_start_ms = 2500\n";
+const IMPATIENT: &str =
+    "[registry]\nconnect_timeout_ms = 3000\nidle_timeout_ms = 3000\nmetadata_timeout_ms = 4000\nslow_start_ms = 2500\n";
 /// Cells that are asked at once.
 const AT_ONCE: usize = 12;
 /// What must not leave the gateway but towards its own registry.
@@ -123,9 +124,9 @@ impl Failure {
             Self::Gzip => Fault::ContentEncoding("gzip".into()),
             Self::RedirectToStranger => redirect(format!("http://{stranger}/blob")),
             Self::RedirectToMetadataService => redirect("http://169.254.169.254/latest/meta-data".into()),
-            Self::ForeignRealm => Fault::Challenge {
-                www_authenticate: format!("Bearer realm=\"http://{stranger}/token\",service=\"x\""),
-            },
+            Self::ForeignRealm => {
+                Fault::Challenge { www_authenticate: format!("Bearer realm=\"http://{stranger}/token\",service=\"x\"") }
+            }
         })
     }
 }
@@ -275,7 +276,9 @@ impl Cell {
 
     fn reference(&self, host: &str) -> String {
         match self.question {
-            Question::DigestManifest => format!("{host}/{}@{}", self.published.repository, self.published.pushed.manifest),
+            Question::DigestManifest => {
+                format!("{host}/{}@{}", self.published.repository, self.published.pushed.manifest)
+            }
             _ => self.published.pushed.reference.clone(),
         }
     }
@@ -367,7 +370,9 @@ async fn a14_2_every_question_times_every_failure_admits_nobody() {
 /// What must come of a failing token endpoint: its answer has no digest, and only the token in it counts.
 fn expected_of_token(failure: Failure) -> Outcome {
     match failure {
-        Failure::Honest | Failure::WrongMediaType | Failure::ExtraByte | Failure::WrongDigestHeader => Outcome::Harmless,
+        Failure::Honest | Failure::WrongMediaType | Failure::ExtraByte | Failure::WrongDigestHeader => {
+            Outcome::Harmless
+        }
         _ => Outcome::Outage,
     }
 }
@@ -403,7 +408,8 @@ async fn a16_4_a_failing_token_endpoint_admits_nobody() {
 async fn a14_2_a_registry_that_is_not_there_is_an_outage_until_it_is() {
     let address = free_address();
     let host = address.to_string();
-    let upstream = format!("[registry.upstreams.\"{host}\"]\nurl = \"http://{host}\"\nprivate = true\ninsecure_http = true\n");
+    let upstream =
+        format!("[registry.upstreams.\"{host}\"]\nurl = \"http://{host}\"\nprivate = true\ninsecure_http = true\n");
     let world = World::with(|setup| {
         setup.policy_data = Some(policy_data(&host));
         setup.more = upstream;

@@ -156,7 +156,8 @@ async fn a_trust_root_that_is_missing_or_garbage_starts_nothing_and_disturbs_nob
     let file = world.folder().join("trusted_root.json");
     let root = std::fs::read(&file).unwrap();
     let cut = &root[..root.len() / 2];
-    for (name, bytes) in [("missing", None), ("empty", Some(&b""[..])), ("garbage", Some(b"{\"tlogs\": 1}")), ("cut", Some(cut))]
+    for (name, bytes) in
+        [("missing", None), ("empty", Some(&b""[..])), ("garbage", Some(b"{\"tlogs\": 1}")), ("cut", Some(cut))]
     {
         match bytes {
             Some(bytes) => std::fs::write(&file, bytes).unwrap(),
@@ -195,7 +196,11 @@ async fn policies_that_are_missing_or_do_not_compile_start_nothing_and_disturb_n
     let missing = world.folder().join("no-policies");
     let empty = policy_folder(world.folder(), "empty", None);
     let broken = policy_folder(world.folder(), "broken", Some("admit if {"));
-    let reaching = policy_folder(world.folder(), "reaching", Some("admit if http.send({\"method\": \"get\", \"url\": \"http://x/\"})"));
+    let reaching = policy_folder(
+        world.folder(),
+        "reaching",
+        Some("admit if http.send({\"method\": \"get\", \"url\": \"http://x/\"})"),
+    );
     let data = policy_folder(world.folder(), "data", None);
     std::fs::write(data.join("data.json"), "{\"witgate\": ").unwrap();
     for (name, dir) in [("missing", &missing), ("broken", &broken), ("reaching", &reaching)] {
