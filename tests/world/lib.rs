@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use witgate::case::Timestamp;
+use witgate::config::Config;
 use witgate::dev::deployment::{self, Deployment, SIGNER, Setup, SignedBy, TRUST_DOMAIN};
 use witgate::dev::registry::push::Pushed;
 use witgate::dev::spiffe::{Answer, Issued, Leaf, WorkloadApi};
@@ -60,6 +61,23 @@ pub fn provider() {
     witgate::tls::install_provider();
 }
 
+/// An address on loopback where nobody listens.
+pub fn free_address() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+/// A folder of policies below `folder`: with one file of `rules`, or without any.
+pub fn policy_folder(folder: &std::path::Path, name: &str, rules: Option<&str>) -> std::path::PathBuf {
+    let made = folder.join(format!("policies-{name}"));
+    std::fs::create_dir_all(&made).expect("a folder in a temporary one");
+    if let Some(rules) = rules {
+        let text = format!("package witgate.admission\n\n{rules}\n");
+        std::fs::write(made.join("own.rego"), text).expect("a file in a temporary folder");
+    }
+    made
+}
+
 /// How long a story waits for anything: generous, for machines are slow and the failure is what is told.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -79,6 +97,16 @@ impl World {
         let endpoint = deployment.host_identity.endpoint();
         let host =
             Caller::new(&endpoint, deployment.service.callers_url(), None).await.expect("the host gets its identity");
+        Self { deployment, host, folder }
+    }
+
+    /// The same world after a restart of the gateway with another configuration.
+    pub async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
+        let Self { mut deployment, host: _, folder } = self;
+        change(&mut deployment.config);
+        let deployment = deployment.restart(Arc::new(Timestamp::now)).await.expect("the gateway starts again");
+        let endpoint = deployment.host_identity.endpoint();
+        let host = Caller::new(&endpoint, deployment.service.callers_url(), None).await.expect("the host gets its identity");
         Self { deployment, host, folder }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// The limits of one [`super::Registry`]; tests shorten them, nobody else does.
+use super::settings::Settings;
+
+/// The limits of one [`super::Registry`]; the configuration says some of them.
 #[derive(Clone, Debug)]
 pub(super) struct Budgets {
     /// DNS, TCP and TLS of one connection.
@@ -19,16 +21,23 @@ pub(super) struct Budgets {
     pub least_rate_bytes_per_s: u64,
 }
 
-impl Default for Budgets {
-    fn default() -> Self {
+impl Budgets {
+    /// Those that the configuration says, with the rest as it always is.
+    pub fn of(settings: &Settings) -> Self {
         Self {
-            connect: Duration::from_secs(3),
-            idle: Duration::from_secs(15),
-            metadata: Duration::from_secs(10),
+            connect: Duration::from_millis(settings.connect_timeout_ms),
+            idle: Duration::from_millis(settings.idle_timeout_ms),
+            metadata: Duration::from_millis(settings.metadata_timeout_ms),
             queue: Duration::from_secs(10),
-            slow_start: Duration::from_secs(10),
+            slow_start: Duration::from_millis(settings.slow_start_ms),
             least_rate_bytes_per_s: 64 * 1024,
         }
+    }
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self::of(&Settings::default())
     }
 }
 
@@ -90,6 +99,10 @@ pub(super) const COLD_BYTES: u64 = 1 << 30;
 
 /// Tags remembered.
 pub(super) const TAGS: u64 = 16_384;
+/// Searches for evidence under way.
+pub(super) const SEARCHES: u64 = 16_384;
+/// How long a search's outcome stays where whoever began it left before it could be taken away.
+pub(super) const SEARCH_LIFE: Duration = Duration::from_secs(1);
 /// Manifests remembered, in bytes.
 pub(super) const MANIFESTS_HELD_BYTES: u64 = 16 << 20;
 /// Artifacts held in memory with their components, in bytes.

@@ -34,7 +34,7 @@ pub(super) struct Answer {
 }
 
 impl Upstream {
-    /// Reads a manifest, an index or a page of referrers: no redirects, at most `limit_bytes`, at most 10 s.
+    /// Reads a manifest, an index or a page of referrers: no redirects, at most `limit_bytes`, within `metadata_timeout_ms`.
     pub async fn metadata(&self, url: &Url, repository: &str, accept: &str, limit_bytes: u64) -> Result<Answer, Fault> {
         let whole = async {
             let _place = self.place().await?;

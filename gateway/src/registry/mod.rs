@@ -58,7 +58,7 @@ impl Registry {
     /// # Panics
     /// If no process-wide rustls provider is installed.
     pub fn open(settings: &Settings, cache_dir: &Path) -> Result<Self, StartError> {
-        Self::with_budgets(settings, cache_dir, Budgets::default())
+        Self::with_budgets(settings, cache_dir, Budgets::of(settings))
     }
 
     fn with_budgets(settings: &Settings, cache_dir: &Path, budgets: Budgets) -> Result<Self, StartError> {
@@ -89,7 +89,9 @@ impl Registry {
             .with_hint(detail)
         };
         let upstream = self.inner.upstreams.of_registry(reference.registry()).map_err(gone)?;
-        let found = referrers::candidates(&upstream, reference.repository(), artifact.digest()).await;
+        let (repository, subject) = (reference.repository(), artifact.digest());
+        let search = referrers::candidates(&upstream, repository, subject);
+        let found = self.inner.memory.one_search(&upstream, repository, subject, search).await;
         found.map_err(Trouble::into_outage)
     }
 

@@ -7,13 +7,13 @@ use moka::future::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::case::{ArtifactFacts, ComponentFacts, ConfigFacts, Digest, Reference, Timestamp};
+use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Digest, Reference, Timestamp};
 
 use super::Inner;
 use super::artifact::Body;
 use super::blobs::Blobs;
 use super::budgets::{
-    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE, TAGS,
+    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE, SEARCH_LIFE, SEARCHES, TAGS,
 };
 use super::config;
 use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST};
@@ -31,6 +31,7 @@ pub(super) struct Memory {
     manifests: Cache<Key<Digest>, Served>,
     artifacts: Cache<Key<Digest>, Held>,
     present: Cache<Key<Digest>, ()>,
+    searches: Cache<Key<Digest>, Arc<Candidates>>,
     cold: Semaphore,
 }
 
@@ -79,6 +80,7 @@ impl Memory {
                 .time_to_live(PRESENCE_LIFE)
                 .build(),
             present: Cache::builder().max_capacity(BLOBS_PRESENT).time_to_live(PRESENCE_LIFE).build(),
+            searches: Cache::builder().max_capacity(SEARCHES).time_to_live(SEARCH_LIFE).build(),
             cold: Semaphore::new(COLD_PIECES),
         }
     }
@@ -86,6 +88,25 @@ impl Memory {
     fn fresh(&self, tag: &Tag, now: Timestamp) -> bool {
         let age_s = now.as_second() - tag.seen_at.as_second();
         u64::try_from(age_s).is_ok_and(|age_s| age_s < self.tag_life_s)
+    }
+
+    /// One search for evidence at a time: who asks while it is under way waits for the same one, who asks later begins anew.
+    pub async fn one_search(
+        &self,
+        upstream: &Upstream,
+        repository: &str,
+        subject: &Digest,
+        search: impl Future<Output = Result<Candidates, Trouble>>,
+    ) -> Result<Candidates, Trouble> {
+        let key = (upstream.name.clone(), repository.to_owned(), *subject);
+        let search = async { Box::pin(search).await.map(Arc::new) };
+        let flight = Box::pin(self.searches.entry(key.clone()).or_try_insert_with(search));
+        let entry = flight.await.map_err(|trouble| Trouble::clone(&trouble))?;
+        if entry.is_fresh() {
+            // Evidence that is added or withdrawn counts at once.
+            self.searches.invalidate(&key).await;
+        }
+        Ok(Candidates::clone(entry.value()))
     }
 
     /// Waits until a component of `size_bytes` may be under way.

@@ -34,11 +34,47 @@ pub struct Settings {
     pub tag_life_s: u64,
     /// The size of the cache on disk, in bytes: at least one component (256 MiB).
     pub cache_max_bytes: u64,
+    /// How long DNS, TCP and TLS of one connection may take together, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long a registry may be silent within an answer, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// How long one metadata request may take, authentication included, in milliseconds.
+    pub metadata_timeout_ms: u64,
+    /// How long a blob may come at less than 64 KiB/s, in milliseconds.
+    pub slow_start_ms: u64,
+}
+
+impl Settings {
+    /// The longest of the time-outs, in milliseconds: longer than any caller waits.
+    pub const MAX_TIMEOUT_MS: u64 = 60_000;
+
+    /// Refuses time-outs that would never end, or end before they began.
+    fn check(&self) -> Result<(), StartError> {
+        for (key, found_ms) in [
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("idle_timeout_ms", self.idle_timeout_ms),
+            ("metadata_timeout_ms", self.metadata_timeout_ms),
+            ("slow_start_ms", self.slow_start_ms),
+        ] {
+            if !(1..=Self::MAX_TIMEOUT_MS).contains(&found_ms) {
+                return Err(StartError::Timeout { key, found_ms });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { upstreams: BTreeMap::new(), tag_life_s: 30, cache_max_bytes: 8 << 30 }
+        Self {
+            upstreams: BTreeMap::new(),
+            tag_life_s: 30,
+            cache_max_bytes: 8 << 30,
+            connect_timeout_ms: 3_000,
+            idle_timeout_ms: 15_000,
+            metadata_timeout_ms: 10_000,
+            slow_start_ms: 10_000,
+        }
     }
 }
 
@@ -143,6 +179,14 @@ pub enum StartError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A time-out is zero or too long.
+    #[error("`registry.{key}` is {found_ms}, expected 1 to {} milliseconds", Settings::MAX_TIMEOUT_MS)]
+    Timeout {
+        /// The setting.
+        key: &'static str,
+        /// Its value, in milliseconds.
+        found_ms: u64,
+    },
     /// The cache would not hold one component.
     #[error("`registry.cache_max_bytes` is {found_bytes}, expected at least {least_bytes}")]
     CacheTooSmall {
@@ -173,6 +217,7 @@ pub(super) enum Upstreams {
 impl Upstreams {
     /// Checks the table and makes a client for each upstream.
     pub fn of(settings: &Settings, budgets: &Arc<Budgets>) -> Result<Self, StartError> {
+        settings.check()?;
         if settings.cache_max_bytes < COMPONENT_BYTES {
             let found_bytes = settings.cache_max_bytes;
             return Err(StartError::CacheTooSmall { found_bytes, least_bytes: COMPONENT_BYTES });
@@ -342,6 +387,27 @@ mod tests {
 
     fn at(url: &str) -> UpstreamSettings {
         UpstreamSettings { url: Some(url.into()), ..UpstreamSettings::default() }
+    }
+
+    #[test]
+    fn time_outs_have_limits() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let loads = |settings: Settings| Upstreams::of(&settings, &Arc::new(Budgets::of(&settings))).map(|_| ());
+        let change: [fn(&mut Settings) -> &mut u64; 4] = [
+            |settings| &mut settings.connect_timeout_ms,
+            |settings| &mut settings.idle_timeout_ms,
+            |settings| &mut settings.metadata_timeout_ms,
+            |settings| &mut settings.slow_start_ms,
+        ];
+        for change in change {
+            for (found_ms, taken) in [(0, false), (1, true), (60_000, true), (60_001, false), (u64::MAX, false)] {
+                let mut settings = Settings::default();
+                *change(&mut settings) = found_ms;
+                let loaded = loads(settings);
+                assert_eq!(loaded.is_ok(), taken, "{found_ms}: {loaded:?}");
+                assert!(taken || matches!(loaded, Err(StartError::Timeout { .. })));
+            }
+        }
     }
 
     #[test]
