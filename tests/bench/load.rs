@@ -18,7 +18,7 @@ use witgate::gate::Gate;
 use witgate::policy::{Policy, Verdict};
 use witgate_tests::{Caller, World, components};
 
-/// Warm admissions asked for one after the other.
+/// The most warm admissions asked for one after the other.
 const WARM_ALONE: usize = 10_000;
 /// Connections that ask for warm admissions at the same time.
 const WARM_CLIENTS: usize = 16;
@@ -44,9 +44,18 @@ fn main() -> anyhow::Result<()> {
 
     let mut table = Table::new();
     table.row("flush of 4 KiB to the disk of the log", &flushes(folder.path())?, None, None, Hold::Nothing);
-    cold(&mut table, &clients, &world)?;
-    warm(&mut table, &clients, &world)?;
-    durable(&mut table, &gateway, &world)?;
+    // `-- cold warm` runs these parts alone.
+    let parts: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|word| word == part);
+    if wanted("cold") {
+        cold(&mut table, &clients, &world)?;
+    }
+    if wanted("warm") {
+        warm(&mut table, &clients, &world)?;
+    }
+    if wanted("durable") {
+        durable(&mut table, &gateway, &world)?;
+    }
     println!("{}", table.text);
     gateway.block_on(world.deployment.service.stop());
     Ok(())
@@ -111,7 +120,8 @@ fn warm(table: &mut Table, clients: &Runtime, world: &World) -> anyhow::Result<(
         let body = Arc::new(json!({"reference": format!("{name}@{}", pushed.manifest)}));
         admitted(&world.host.ask((*body).clone()).await)?;
         let mut times = Vec::with_capacity(WARM_ALONE);
-        for _ in 0..WARM_ALONE {
+        let begun = Instant::now();
+        while begun.elapsed() < WINDOW && times.len() < WARM_ALONE {
             times.push(once(&world.host, &body).await?);
         }
         let hold = Hold::P50P99 { floor: (millis(1), millis(5)), aim: (Duration::from_micros(150), millis(1)) };
@@ -246,6 +256,7 @@ impl Times {
 }
 
 /// What a figure has to hold (design section 13).
+#[derive(Clone, Copy)]
 enum Hold {
     Nothing,
     P50 { floor: Duration, aim: Duration },
