@@ -125,11 +125,11 @@ async fn the_logs_own_key_judges_the_checkpoint() {
 /// The status line for a request that says it has a body of `size_bytes`, and sends none.
 async fn declared(url: &str, size_bytes: usize) -> String {
     let address = url.trim_start_matches("http://").trim_end_matches('/');
-    let mut socket = BufReader::new(TcpStream::connect(address).await.unwrap());
+    let mut socket = BufReader::new(TcpStream::connect(address).await.expect("it listens"));
     let head = format!("POST / HTTP/1.1\r\nhost: {address}\r\ncontent-length: {size_bytes}\r\n\r\n");
-    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(head.as_bytes()).await.expect("it reads");
     let mut line = String::new();
-    timeout(PATIENCE, socket.read_line(&mut line)).await.unwrap().unwrap();
+    timeout(PATIENCE, socket.read_line(&mut line)).await.expect("in time").expect("it answers");
     line.trim_end().to_owned()
 }
 
