@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::case::{Digest, Timestamp};
 
-/// Why a ticket does not fetch these bytes. The door answers all of them alike; the word is for the log.
+/// Why a ticket does not fetch these bytes; the door answers each with 403.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RedeemRefusal {
     /// No ticket's id.

@@ -15,7 +15,7 @@ use crate::ticket::{self, PinnedKeys, SignedTicket, TicketRefusal};
 #[allow(clippy::large_enum_variant, reason = "one answer a question, taken apart at once")]
 pub enum Answer {
     /// The host may fetch and run it.
-    Admitted(Admitted),
+    Admitted(Box<Admitted>),
     /// It may not, and why.
     Refused(Refused),
 }
@@ -141,7 +141,7 @@ pub(super) fn read(status: StatusCode, body: &[u8], pinned: &PinnedKeys, gateway
             if ticket.signed.component() != component.digest {
                 return Err(malformed("the ticket is for another component".into()));
             }
-            Ok(Answer::Admitted(Admitted { decision, reference, warnings, ticket }))
+            Ok(Answer::Admitted(Box::new(Admitted { decision, reference, warnings, ticket })))
         }
         StatusCode::FORBIDDEN => match strict_json::object::<ProblemBody>(body) {
             Ok(ProblemBody { decision: Some(decision), reference, artifact, reasons, .. }) => {
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn an_admission_has_a_ticket_of_its_own_decision_and_component() {
-        assert!(matches!(read_200(&admitted()), Ok(Answer::Admitted(Admitted { decision: DECISION, .. }))));
+        assert!(matches!(read_200(&admitted()), Ok(Answer::Admitted(admitted)) if admitted.decision == DECISION));
         let changed = |name: &str, value: Value| {
             let mut body = admitted();
             body[name] = value;

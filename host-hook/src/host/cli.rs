@@ -277,7 +277,5 @@ mod tests {
         let mut args = ARGS;
         args[8] = "/nonexistent/ticket.pub";
         assert_eq!(code(&args), ExitCode::from(2));
-        args[4] = "http://127.0.0.1:7443";
-        assert_eq!(code(&args), ExitCode::from(2));
     }
 }

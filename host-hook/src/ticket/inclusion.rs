@@ -256,6 +256,35 @@ mod tests {
     }
 
     #[test]
+    fn a_witnessed_checkpoint_of_two_other_implementations_holds() {
+        // Entries `{"n":0}` to `{"n":6}`, log seed 00..1f, one witness besides; computed by two independent programs.
+        let key: CheckpointKey =
+            "witgate.example/audit/1+2cdb2a2b+AQOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4".parse().unwrap();
+        let hash = |text: &str| Sha256Hex(Digest::from_bytes(STANDARD.decode(text).unwrap().try_into().unwrap()));
+        let log = Log {
+            origin: "witgate.example/audit/1".into(),
+            tree_size: 7,
+            leaf_index: 5,
+            leaf_hash: Sha256Hex(Digest::of(b"\0{\"n\":5}")),
+            proof: vec![
+                hash("Z8vzSda05Mr0MKlnUcpTIhRBTC+Mn3xWervD5S8t85E="),
+                hash("twd0fosJ36rGfSxIXhIv1/ZKN3lC+V+dsHff086jEnM="),
+                hash("vQBwrL3GeaJM9EYVhBSD+/zBiroArk2+KgxUrybL2fo="),
+            ],
+            checkpoint: [
+                "witgate.example/audit/1\n7\nju+6vaTwi1RItNuwTrHrzyzYa/Nn0cD+wyFIgqkbe54=\n\n",
+                "\u{2014} witgate.example/audit/1 LNsqK8xg79+Bdl0U+mP/Wkuq5vQjlYv9SrnUp7nwTNCSUIcw96mzYtCH2iUbO5dwDoCN53LbFgH00WyW1qgeaWakVw4=\n",
+                "\u{2014} witness.example/w1 IDJKvgAAAABpVbkApk5W3YnrNRa3vQ1OyAx0R8Srf5nUTcwXsdnKCQJ9w1mVRNKCeJgrb5o9RPMeJ9SIT7coDLCw/OoY6TBC1r15Dg==\n",
+            ]
+            .concat(),
+        };
+        assert_eq!(check(&log, Some(&key)), Ok(()));
+        let mut other = log;
+        other.leaf_index = 4;
+        assert_eq!(check(&other, Some(&key)), Err(TicketRefusal::LogProof { leaf_index: 4, tree_size: 7 }));
+    }
+
+    #[test]
     fn verifier_keys_are_read_as_the_specification_writes_them() {
         // golang.org/x/mod/sumdb/note, the key of sum.golang.org.
         let text = "sum.golang.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";

@@ -17,7 +17,7 @@ fn command(module: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-/// A command that writes "hello\n" `times` times; version 0.2.0, which this host's 0.2.12 serves.
+/// A command that writes "hello\n" `times` times and ends as its last write did; version 0.2.0, which this host's 0.2.12 serves.
 fn hello(times: u32) -> Vec<u8> {
     let text = format!(
         r#"(component
@@ -43,12 +43,13 @@ fn hello(times: u32) -> Vec<u8> {
             (core instance $memory (instantiate $memory))
             (core func $get-stdout (canon lower (func $stdout "get-stdout")))
             (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
-                (memory $memory "memory") (realloc (func $memory "realloc"))))
+                (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
             (core func $drop (canon resource.drop $output-stream))
             (core module $module
                 (import "" "get-stdout" (func $get-stdout (result i32)))
                 (import "" "write" (func $write (param i32 i32 i32 i32)))
                 (import "" "drop" (func $drop (param i32)))
+                (import "" "memory" (memory 1))
                 (func (export "run") (result i32) (local $stream i32) (local $left i32)
                     (local.set $stream (call $get-stdout))
                     (local.set $left (i32.const {times}))
@@ -57,9 +58,10 @@ fn hello(times: u32) -> Vec<u8> {
                         (local.set $left (i32.sub (local.get $left) (i32.const 1)))
                         (br_if $again (local.get $left)))
                     (call $drop (local.get $stream))
-                    i32.const 0))
+                    (i32.load8_u (i32.const 128))))
             (core instance $instance (instantiate $module (with "" (instance
-                (export "get-stdout" (func $get-stdout)) (export "write" (func $write)) (export "drop" (func $drop))))))
+                (export "get-stdout" (func $get-stdout)) (export "write" (func $write)) (export "drop" (func $drop))
+                (export "memory" (memory $memory "memory"))))))
             (func $run (result (result)) (canon lift (core func $instance "run")))
             (instance $exports (export "run" (func $run)))
             (export "wasi:cli/run@0.2.0" (instance $exports)))"#
@@ -230,7 +232,7 @@ async fn output_ends_at_the_limit() {
     let times = u32::try_from(MAX_OUTPUT_BYTES / 6 + 10).unwrap();
     let outcome = run(&hello(times), &grants(&HELLO)).await;
     assert!(outcome.stdout.len() <= MAX_OUTPUT_BYTES && outcome.stdout.len() > MAX_OUTPUT_BYTES - 6);
-    assert_ne!(outcome.ended, Ended::Exit(0), "a component hears that its output is lost");
+    assert_eq!(outcome.ended, Ended::Exit(1), "a component hears that its output is lost");
 }
 
 #[test]
