@@ -18,9 +18,9 @@ pub(super) async fn get(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let digest: Digest = digest
-        .parse()
-        .map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the path names no digest: {fault}")))?;
+    let digest: Digest = digest.parse().map_err(|fault| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the path names no digest: {fault}"))
+    })?;
     let ticket = headers.get(TICKET).and_then(|value| value.to_str().ok()).ok_or_else(|| {
         Problem::new(StatusCode::FORBIDDEN, "no ticket was shown")
             .with_hint("ask `POST /v1/admissions`, then send the ticket's id as `Witgate-Ticket`")
@@ -28,7 +28,9 @@ pub(super) async fn get(
     let now = (door.clock)();
     door.gate.handover.redeem(ticket, &caller.facts().id, &digest, now).map_err(|refusal| {
         tracing::info!(component = %digest, "bytes withheld: {refusal}");
-        Problem::new(StatusCode::FORBIDDEN, refusal.to_string()).with_hint("ask `POST /v1/admissions` for a fresh ticket")
+        // One answer for all of them: whether a ticket exists is its host's business.
+        Problem::new(StatusCode::FORBIDDEN, "this ticket does not give these bytes")
+            .with_hint("ask `POST /v1/admissions` for a fresh ticket")
     })?;
     let bytes = door.gate.registry.component(&digest).await?.ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, format!("the component `{digest}` is no longer held"))
