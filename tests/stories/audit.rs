@@ -220,7 +220,7 @@ async fn turn_a_bit(database: &Path, table: &str, column: &str, which: &str) {
     let mut value: Vec<u8> = sqlx::query_scalar(AssertSqlSafe(select)).fetch_one(&mut connection).await.unwrap();
     let at = value.len() / 2;
     value[at] ^= 1;
-    let is_text = column == "note";
+    let is_text = matches!(column, "note" | "verdict" | "kind");
     let update = sqlx::query(AssertSqlSafe(format!("UPDATE {table} SET {column} = ? WHERE {which}")));
     let update = if is_text { update.bind(String::from_utf8(value).unwrap()) } else { update.bind(value) };
     assert_eq!(update.execute(&mut connection).await.unwrap().rows_affected(), 1, "{table}.{column}");
@@ -237,9 +237,8 @@ async fn a_turned_bit_anywhere_in_the_log_is_found() {
     // Enough for a full tile.
     let audit = &world.deployment.service.gate().audit;
     for batch in 0..5 {
-        let events = (0..60).map(|number| {
-            audit.event(EventKind::Export, json!({"batch": batch, "number": number}), Timestamp::now())
-        });
+        let events = (0..60)
+            .map(|number| audit.event(EventKind::Export, json!({"batch": batch, "number": number}), Timestamp::now()));
         for event in join_all(events).await {
             event.unwrap();
         }
@@ -260,6 +259,8 @@ async fn a_turned_bit_anywhere_in_the_log_is_found() {
         ("decision", "entry", one_row("decision")),
         ("decision", "body", one_row("decision")),
         ("decision", "artifact", first_decision.to_owned()),
+        ("decision", "verdict", first_decision.to_owned()),
+        ("decision", "kind", first_decision.to_owned()),
         ("leaf", "leaf", "idx = 3".to_owned()),
         ("tile", "data", "level = 0 AND idx = 0".to_owned()),
         ("tile", "hash", "level = 0 AND idx = 0".to_owned()),

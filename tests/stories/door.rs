@@ -33,7 +33,11 @@ async fn operators_see_health_and_metrics_and_nothing_else() {
     assert_eq!(metrics.text().await.unwrap(), "witgate_story 1\n");
     for path in ["/v1/decisions", "/log/checkpoint", "/v1/components/x", "/"] {
         let answer = administration(&world, path).await;
-        assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (404, &"application/problem+json".parse().unwrap()), "{path}");
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (404, &"application/problem+json".parse().unwrap()),
+            "{path}"
+        );
     }
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(world.host.get(path).await.status, 404, "{path} is not for callers");
@@ -210,7 +214,44 @@ async fn a_refusal_reads_well() {
     assert_eq!(reply.headers["witgate-decision"], reply.decision());
     let filters = filters(&world);
     insta::with_settings!({filters => filters.iter().map(|(from, to)| (from.as_str(), to.as_str()))}, {
-        insta::assert_snapshot!(serde_json::to_string_pretty(&reply.body).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&reply.body).unwrap(), @r#"
+        {
+          "artifact": "sha256:DIGEST",
+          "decision": "UUID",
+          "detail": "refused `REGISTRY/demo/greedy:1.0`: 3 reasons",
+          "hint": "see the evidence with `witgate explain UUID`",
+          "reasons": [
+            {
+              "about": "wasi:sockets/network@0.2.12",
+              "code": "import-not-granted",
+              "detail": "not granted to `spiffe://demo.witgate.example/host/a`",
+              "hint": "grant it in `imports` of the caller's grant rule, or build the component without it"
+            },
+            {
+              "about": "wasi:sockets/tcp-create-socket@0.2.12",
+              "code": "import-not-granted",
+              "detail": "not granted to `spiffe://demo.witgate.example/host/a`",
+              "hint": "grant it in `imports` of the caller's grant rule, or build the component without it"
+            },
+            {
+              "about": "wasi:sockets/tcp@0.2.12",
+              "code": "import-not-granted",
+              "detail": "not granted to `spiffe://demo.witgate.example/host/a`",
+              "hint": "grant it in `imports` of the caller's grant rule, or build the component without it"
+            }
+          ],
+          "receipt": {
+            "index": 1,
+            "leaf_hash": "HEX",
+            "origin": "witgate.local/audit/1",
+            "tree_size": 2
+          },
+          "reference": "REGISTRY/demo/greedy:1.0",
+          "status": 403,
+          "title": "Forbidden",
+          "type": "about:blank"
+        }
+        "#);
     });
 }
 
@@ -223,7 +264,82 @@ async fn a_grant_reads_well() {
     assert_eq!(reply.headers["cache-control"], "no-store");
     let filters = filters(&world);
     insta::with_settings!({filters => filters.iter().map(|(from, to)| (from.as_str(), to.as_str()))}, {
-        insta::assert_snapshot!(serde_json::to_string_pretty(&reply.body).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&reply.body).unwrap(), @r#"
+        {
+          "artifact": "sha256:DIGEST",
+          "component": {
+            "digest": "sha256:DIGEST",
+            "media_type": "application/wasm",
+            "size_bytes": 2550
+          },
+          "decision": "UUID",
+          "grants": {
+            "config": [],
+            "imports": [
+              "wasi:cli/stdout@0.2.12",
+              "wasi:io/error@0.2.12",
+              "wasi:io/streams@0.2.12"
+            ],
+            "lifetime_s": 3600,
+            "limits": {
+              "fuel": 10000000000,
+              "memory_bytes": 67108864,
+              "timeout_ms": 30000
+            },
+            "links": []
+          },
+          "receipt": {
+            "index": 1,
+            "leaf_hash": "HEX",
+            "origin": "witgate.local/audit/1",
+            "tree_size": 2
+          },
+          "reference": "REGISTRY/demo/good:1.0",
+          "ticket": {
+            "payload": "BASE64",
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [
+              {
+                "keyid": "HEX",
+                "sig": "BASE64"
+              }
+            ]
+          },
+          "verdict": "admit",
+          "warnings": [
+            {
+              "about": "wasi:cli/*",
+              "code": "grant-without-version",
+              "detail": "a grant rule covers every version of the package, those to come too",
+              "hint": "name a track, such as `wasi:cli/*@0.2`"
+            },
+            {
+              "about": "wasi:clocks/*",
+              "code": "grant-without-version",
+              "detail": "a grant rule covers every version of the package, those to come too",
+              "hint": "name a track, such as `wasi:clocks/*@0.2`"
+            },
+            {
+              "about": "wasi:filesystem/*",
+              "code": "grant-without-version",
+              "detail": "a grant rule covers every version of the package, those to come too",
+              "hint": "name a track, such as `wasi:filesystem/*@0.2`"
+            },
+            {
+              "about": "wasi:io/*",
+              "code": "grant-without-version",
+              "detail": "a grant rule covers every version of the package, those to come too",
+              "hint": "name a track, such as `wasi:io/*@0.2`"
+            },
+            {
+              "about": "wasi:random/*",
+              "code": "grant-without-version",
+              "detail": "a grant rule covers every version of the package, those to come too",
+              "hint": "name a track, such as `wasi:random/*@0.2`"
+            }
+          ]
+        }
+        "#);
     });
 }
 
@@ -304,13 +420,16 @@ async fn a16_5_secrets_stay_inside() {
         })
         .await;
         let wasm = Bytes::from(components::command("hello\n"));
-        let pushed = push::component(&host, "acme/secret", "1.0", wasm.clone(), ConfigClaims::default(), &auth).await.unwrap();
+        let pushed =
+            push::component(&host, "acme/secret", "1.0", wasm.clone(), ConfigClaims::default(), &auth).await.unwrap();
         let begin = Timestamp::now() - jiff::SignedDuration::from_secs(SIGNED_AFTER_S);
         let bundle = world.deployment.sigstore.sign(Sign::cosign(pushed.manifest, SIGNER, ISSUER, begin)).unwrap();
         let kind = Some("https://sigstore.dev/cosign/sign/v1");
         push::bundle(&host, "acme/secret", &pushed, &bundle, kind, &auth).await.unwrap();
         push::component(&host, "acme/unsigned", "1.0", wasm, ConfigClaims::default(), &auth).await.unwrap();
-        push::component(&host, "acme/broken", "1.0", Bytes::from_static(b"x"), ConfigClaims::default(), &auth).await.unwrap();
+        push::component(&host, "acme/broken", "1.0", Bytes::from_static(b"x"), ConfigClaims::default(), &auth)
+            .await
+            .unwrap();
 
         let mut said = String::new();
         let mut ask = async |reference: String, expected: u16| {

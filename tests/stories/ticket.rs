@@ -282,7 +282,8 @@ async fn an_altered_ticket_is_no_ticket() {
         ticket.to_string()
     };
     let standard = base64::engine::general_purpose::STANDARD;
-    let payload = String::from_utf8(standard.decode(reply.body["ticket"]["payload"].as_str().unwrap()).unwrap()).unwrap();
+    let payload =
+        String::from_utf8(standard.decode(reply.body["ticket"]["payload"].as_str().unwrap()).unwrap()).unwrap();
     let longer = payload.replacen("\"timeout_ms\":30000", "\"timeout_ms\":30001", 1);
     assert_ne!(payload, longer);
     let altered = edit(&|ticket| ticket["payload"] = standard.encode(&longer).into());

@@ -80,7 +80,8 @@ impl World {
         change(&mut setup);
         let deployment = Deployment::start(setup).await.expect("the embedded deployment starts");
         let endpoint = deployment.host_identity.endpoint();
-        let host = Caller::new(&endpoint, deployment.service.callers_url(), None).await.expect("the host gets its identity");
+        let host =
+            Caller::new(&endpoint, deployment.service.callers_url(), None).await.expect("the host gets its identity");
         Self { deployment, host, folder }
     }
 
