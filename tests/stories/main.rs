@@ -3,6 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod admission;
+mod audit;
+mod bad_input;
 mod crowd;
+mod door;
+mod host;
+mod identity;
 mod outage;
 mod outage_elsewhere;
+mod ticket;

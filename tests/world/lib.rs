@@ -1,5 +1,7 @@
 //! The world of the stories: a deployment in a folder of its own, asked by callers over real sockets.
 
+mod log;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use witgate::dev::registry::push::Pushed;
 use witgate::dev::spiffe::{Answer, Issued, Leaf, WorkloadApi};
 use witgate::identity::{Identity, Settings};
 
+pub use log::rejected;
 pub use witgate::dev::components;
 
 /// A deployment in a temporary folder, and the first host as its caller.

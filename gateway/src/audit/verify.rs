@@ -13,7 +13,7 @@ use super::commitment::{Disclosure, disclose};
 use super::entry::Entry;
 use super::event::Kind;
 use super::record::committed;
-use super::store::{self, Access, Connection, Filter, LogRow, Order, Row, StoreError};
+use super::store::{self, Access, Connection, Filter, FoundBy, LogRow, Order, Row, StoreError};
 use super::tlog::{Checkpoint, Hash, PolicyError, Tree, TrustPolicy, VerifierKey, VkeyError, leaf_hash};
 use crate::case::{Case, DecisionFacts, Digest, canonical_json};
 
@@ -362,6 +362,7 @@ impl Walk {
         if entry.id != row.id {
             return Err(VerifyFault::Field { index, field: "id" });
         }
+        found_by_what_it_says(index, &entry, &row.found_by)?;
         let mut body: Value = serde_json::from_slice(&row.body).map_err(|_| VerifyFault::Body { index })?;
         let pointers = committed(&body).ok_or(VerifyFault::Body { index })?;
         if let Some(decision) = &entry.decision {
@@ -379,6 +380,23 @@ impl Walk {
         *self.kinds.entry(entry.kind.to_string()).or_default() += 1;
         Ok(leaf)
     }
+}
+
+/// A column that differs from the entry would hide it from whoever lists refusals, or an artifact's decisions.
+fn found_by_what_it_says(index: u64, entry: &Entry, found_by: &FoundBy) -> Result<(), VerifyFault> {
+    let decision = entry.decision.as_ref();
+    let verdict = decision.map(|decision| decision.verdict.as_str());
+    let artifact = decision.map(|decision| decision.artifact.as_bytes().as_slice());
+    let field = if found_by.kind != entry.kind.as_str() {
+        "kind"
+    } else if found_by.verdict.as_deref() != verdict {
+        "verdict"
+    } else if found_by.artifact.as_deref() != artifact {
+        "artifact"
+    } else {
+        return Ok(());
+    };
+    Err(VerifyFault::Field { index, field })
 }
 
 /// Whether the entry is the one that follows from the body.

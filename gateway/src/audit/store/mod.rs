@@ -11,7 +11,7 @@ pub(super) use append::{Batch, Step, append, create_log};
 pub(super) use open::{Access, Connection, Readers, begin_snapshot, close, open};
 pub use read::Order;
 pub(super) use read::{
-    Filter, Row, checkpoints, counts, disclosures, newest_checkpoint, row_at, rows, rows_with_prefix,
+    Filter, FoundBy, Row, checkpoints, counts, disclosures, newest_checkpoint, row_at, rows, rows_with_prefix,
 };
 pub(super) use tree::{LogRow, keys, logs, nodes, partial, stored_tile, tile, tree};
 

@@ -18,6 +18,16 @@ pub(in super::super) struct Row {
     pub leaf: Hash,
     /// When it was committed, in microseconds since 1970: the time of the first checkpoint that covers it.
     pub committed_us: Option<i64>,
+    /// What the entry is found by.
+    pub found_by: FoundBy,
+}
+
+/// The columns that pages are cut down by: copies of what the entry says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct FoundBy {
+    pub kind: String,
+    pub verdict: Option<String>,
+    pub artifact: Option<Vec<u8>>,
 }
 
 /// Which way a page goes.
@@ -46,18 +56,20 @@ pub(in super::super) struct Counts {
     pub stray_disclosures: u64,
 }
 
-type RawRow = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Option<i64>);
+type RawRow = (i64, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, Option<i64>, String, Option<String>, Option<Vec<u8>>);
 
 type RawDisclosure = (Vec<u8>, String, Vec<u8>, Vec<u8>);
 
 const COLUMNS: &str = "SELECT leaf.idx, leaf.id, decision.entry, decision.body, leaf.leaf, \
      (SELECT signed_at FROM checkpoint WHERE checkpoint.log_id = leaf.log_id AND checkpoint.size > leaf.idx \
-      ORDER BY checkpoint.size LIMIT 1) ";
+      ORDER BY checkpoint.size LIMIT 1), decision.kind, decision.verdict, decision.artifact ";
 const FROM_LEAF: &str = "FROM leaf JOIN decision ON decision.id = leaf.id AND decision.idx = leaf.idx ";
 
-fn row(doing: &'static str, (idx, id, entry, body, leaf, committed_us): RawRow) -> Result<Row, StoreError> {
+fn row(doing: &'static str, raw: RawRow) -> Result<Row, StoreError> {
+    let (idx, id, entry, body, leaf, committed_us, kind, verdict, artifact) = raw;
+    let found_by = FoundBy { kind, verdict, artifact };
     let id = Uuid::from_slice(&id).map_err(|_| StoreError::damaged(doing, "an id that has not 16 bytes"))?;
-    Ok(Row { idx: unsigned(doing, idx)?, id, entry, body, leaf: hash(doing, &leaf)?, committed_us })
+    Ok(Row { idx: unsigned(doing, idx)?, id, entry, body, leaf: hash(doing, &leaf)?, committed_us, found_by })
 }
 
 /// A page of a log: the entries behind `after` in the given order, at most `limit`. Keyset, never an offset.

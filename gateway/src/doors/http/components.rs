@@ -28,7 +28,8 @@ pub(super) async fn get(
     let now = (door.clock)();
     door.gate.handover.redeem(ticket, &caller.facts().id, &digest, now).map_err(|refusal| {
         tracing::info!(component = %digest, "bytes withheld: {refusal}");
-        Problem::new(StatusCode::FORBIDDEN, refusal.to_string())
+        // One answer for all of them: whether a ticket exists is its host's business.
+        Problem::new(StatusCode::FORBIDDEN, "this ticket does not give these bytes")
             .with_hint("ask `POST /v1/admissions` for a fresh ticket")
     })?;
     let bytes = door.gate.registry.component(&digest).await?.ok_or_else(|| {

@@ -1,6 +1,7 @@
 //! `/v1/decisions`: what was decided, and the proof that it stands in the log.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -40,7 +41,11 @@ pub(super) struct Narrow {
 const LIST_DEFAULT: u32 = 100;
 
 /// Newer decisions, by index.
-pub(super) async fn list(State(door): State<Door>, Query(narrow): Query<Narrow>) -> Result<Response, Problem> {
+pub(super) async fn list(
+    State(door): State<Door>,
+    narrow: Result<Query<Narrow>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(narrow) = narrow.map_err(|fault| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, fault.body_text()))?;
     let query = audit::Query {
         after_index: narrow.after,
         limit: narrow.limit.unwrap_or(LIST_DEFAULT),

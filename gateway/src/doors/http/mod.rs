@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse as _;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -82,12 +84,24 @@ fn finish(routes: Router<Door>, door: Door) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take that method").into_response()
         })
         .layer(CatchPanicLayer::custom(panicked))
+        // The framework's own limit is lower, and nowhere to be read.
+        .layer(DefaultBodyLimit::disable())
         .layer(RequestBodyLimitLayer::new(BODY_MAX_BYTES))
+        .layer(map_response(too_large))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::CACHE_CONTROL,
             header::HeaderValue::from_static("no-store"),
         ))
         .with_state(door)
+}
+
+/// The limit's layer answers in plain text, ours is a problem.
+async fn too_large(response: Response) -> Response {
+    if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
+        return response;
+    }
+    let detail = format!("the body is larger than {BODY_MAX_BYTES} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
 }
 
 /// A bug: nobody is admitted, the caller learns no more than that.
