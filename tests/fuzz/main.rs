@@ -13,7 +13,7 @@ use mutation::{Numbers, mutated};
 use targets::Target;
 
 /// Rounds of a cheap target within the ordinary tests: seconds, not minutes.
-const ROUNDS: u64 = 300;
+const ROUNDS: u64 = 2000;
 /// The inputs of a run that names no seed.
 const SEED: u64 = 1;
 

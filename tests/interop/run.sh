@@ -31,7 +31,8 @@ if [ ! -e "$venv/ready" ]; then
 fi
 (cd tests/interop/tlog && GOFLAGS=-mod=readonly GOTOOLCHAIN=local go build -o "$tools/tlog" .)
 
-cargo build --workspace --locked --features witgate-tests/interop
+# The command line's tests bring the binary along, built as `cargo test --workspace` built it: no second build.
+cargo test --workspace --locked --features witgate-tests/interop --test interop --test commands --no-run
 export WITGATE_INTEROP_WITGATE="$CARGO_TARGET_DIR/debug/witgate"
 export WITGATE_INTEROP_PYTHON="$venv/bin/python"
 export WITGATE_INTEROP_TLOG="$tools/tlog"
