@@ -26,7 +26,8 @@ fn hello(folder: &Path) -> Vec<u8> {
             .arg("-o")
             .arg(&core),
     );
-    let (name, adapter) = (adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER);
+    let (name, adapter) =
+        (adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER);
     let mut encoder = ComponentEncoder::default();
     encoder.validate(true).module(&std::fs::read(core).unwrap()).unwrap().adapter(name, adapter).unwrap();
     encoder.encode().unwrap()
