@@ -147,7 +147,7 @@ async fn after_a_restart_tickets_are_gone_and_decisions_are_there() {
     let (id, component) = (ticket_id(&reply), pushed.component.to_string());
     let size = world.log_size().await;
 
-    let world = world.restart(clock.clock()).await.unwrap();
+    let world = world.restart_at(clock.clock()).await.unwrap();
     assert_eq!(world.host.component(&component, Some(&id)).await.status, 403);
     assert_eq!(world.decision(reply.decision()).await, record);
     assert_eq!(world.log_size().await, size + 2, "the stop and the start were recorded");
@@ -172,7 +172,7 @@ async fn host_side(world: &World, log_key: Option<String>) -> Gateway {
 
 async fn admitted(gateway: &Gateway, reference: &str) -> Admitted {
     match gateway.admit(reference, &[]).await.unwrap() {
-        Answer::Admitted(admitted) => admitted,
+        Answer::Admitted(admitted) => *admitted,
         Answer::Refused(refused) => panic!("{refused:?}"),
     }
 }

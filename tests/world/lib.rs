@@ -104,13 +104,9 @@ impl World {
     }
 
     /// The same world after a restart of the gateway with another configuration.
-    pub async fn restart(self, change: impl FnOnce(&mut Config)) -> Self {
-        let Self { mut deployment, host: _, folder } = self;
-        change(&mut deployment.config);
-        let deployment = deployment.restart(Arc::new(Timestamp::now)).await.expect("the gateway starts again");
-        let endpoint = deployment.host_identity.endpoint();
-        let host = Caller::new(&endpoint, deployment.service.callers_url(), None).await.expect("the host gets its identity");
-        Self { deployment, host, folder }
+    pub async fn restart(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.deployment.config);
+        self.restart_at(Arc::new(Timestamp::now)).await.expect("the gateway starts again")
     }
 
     /// The folder with sockets, keys and data.

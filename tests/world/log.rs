@@ -62,7 +62,7 @@ impl World {
     ///
     /// # Errors
     /// As [`Deployment::restart`].
-    pub async fn restart(self, clock: Clock) -> anyhow::Result<Self> {
+    pub async fn restart_at(self, clock: Clock) -> anyhow::Result<Self> {
         let Self { deployment, host, folder } = self;
         drop(host);
         let deployment = Deployment::restart(deployment, clock).await?;

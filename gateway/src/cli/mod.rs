@@ -98,12 +98,12 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    crate::tls::install_provider();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     #[cfg(feature = "host")]
     if arguments.get(1).is_some_and(|word| word == ATTACHED_HOST) {
         return witgate_host_hook::host::cli::main_with(arguments.into_iter().skip(1));
     }
+    crate::tls::install_provider();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {

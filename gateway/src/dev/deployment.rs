@@ -29,7 +29,7 @@ const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 const SVID_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The imports that the embedded policy grants: a command's and an HTTP handler's, no sockets.
 pub const GRANTED: &[&str] =
-    &["wasi:cli/*", "wasi:clocks/*", "wasi:filesystem/*", "wasi:http/types", "wasi:io/*", "wasi:random/*"];
+    &["wasi:cli/*", "wasi:clocks/*", "wasi:filesystem/*", "wasi:http/*", "wasi:io/*", "wasi:random/*"];
 
 /// The peers and the gateway; dropping it stops them.
 pub struct Deployment {

@@ -20,6 +20,8 @@ mod config;
 mod document;
 mod fault;
 mod fetch;
+#[doc(hidden)]
+pub mod fuzzing;
 mod manifest;
 #[cfg(test)]
 mod peer;

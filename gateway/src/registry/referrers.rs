@@ -91,6 +91,18 @@ impl Listing {
     }
 }
 
+/// How many entries and how many defects one index has.
+pub(super) fn listed(answer: &Answer) -> (usize, usize) {
+    let mut listing = Listing::default();
+    listing.add("page 1", answer);
+    (listing.entries.len(), listing.defects.len())
+}
+
+/// Whether a referrer's manifest is taken for a bundle about `subject`.
+pub(super) fn is_evidence(answer: &Answer, subject: &Digest) -> bool {
+    matches!(Kind::of(answer, subject), Ok(Kind::Bundle { .. }))
+}
+
 /// One search for the referrers of one subject.
 struct Search<'a> {
     upstream: &'a Upstream,

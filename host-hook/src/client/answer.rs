@@ -12,7 +12,6 @@ use crate::ticket::{self, PinnedKeys, SignedTicket, TicketRefusal};
 
 /// A decision.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "one answer a question, taken apart at once")]
 pub enum Answer {
     /// The host may fetch and run it.
     Admitted(Box<Admitted>),

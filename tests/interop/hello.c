@@ -1,0 +1,7 @@
+/* A command as another toolchain makes it: clang and wasi-libc. */
+#include <stdio.h>
+
+int main(void) {
+    printf("hello from C\n");
+    return 0;
+}
