@@ -306,38 +306,7 @@ async fn a_grant_reads_well() {
             ]
           },
           "verdict": "admit",
-          "warnings": [
-            {
-              "about": "wasi:cli/*",
-              "code": "grant-without-version",
-              "detail": "a grant rule covers every version of the package, those to come too",
-              "hint": "name a track, such as `wasi:cli/*@0.2`"
-            },
-            {
-              "about": "wasi:clocks/*",
-              "code": "grant-without-version",
-              "detail": "a grant rule covers every version of the package, those to come too",
-              "hint": "name a track, such as `wasi:clocks/*@0.2`"
-            },
-            {
-              "about": "wasi:filesystem/*",
-              "code": "grant-without-version",
-              "detail": "a grant rule covers every version of the package, those to come too",
-              "hint": "name a track, such as `wasi:filesystem/*@0.2`"
-            },
-            {
-              "about": "wasi:io/*",
-              "code": "grant-without-version",
-              "detail": "a grant rule covers every version of the package, those to come too",
-              "hint": "name a track, such as `wasi:io/*@0.2`"
-            },
-            {
-              "about": "wasi:random/*",
-              "code": "grant-without-version",
-              "detail": "a grant rule covers every version of the package, those to come too",
-              "hint": "name a track, such as `wasi:random/*@0.2`"
-            }
-          ]
+          "warnings": []
         }
         "#);
     });

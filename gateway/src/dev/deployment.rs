@@ -28,8 +28,14 @@ const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// How long an embedded SVID lasts: a demo may stay up for a day.
 const SVID_LIFE: Duration = Duration::from_secs(24 * 3600);
 /// The imports that the embedded policy grants: a command's and an HTTP handler's, no sockets.
-pub const GRANTED: &[&str] =
-    &["wasi:cli/*", "wasi:clocks/*", "wasi:filesystem/*", "wasi:http/*", "wasi:io/*", "wasi:random/*"];
+pub const GRANTED: &[&str] = &[
+    "wasi:cli/*@0.2",
+    "wasi:clocks/*@0.2",
+    "wasi:filesystem/*@0.2",
+    "wasi:http/*@0.2",
+    "wasi:io/*@0.2",
+    "wasi:random/*@0.2",
+];
 
 /// The peers and the gateway; dropping it stops them.
 pub struct Deployment {
