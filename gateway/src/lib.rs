@@ -19,7 +19,7 @@ pub mod policy;
 pub mod reason;
 pub mod registry;
 pub mod service;
-pub mod strict_json;
+pub use witgate_host_hook::strict_json;
 pub mod surface;
 pub mod telemetry;
 pub mod tls;

@@ -46,7 +46,7 @@ async fn a30_1_a_crowd_costs_the_registry_one_of_each_and_each_caller_its_own_de
     world.deployment.registry.inject(Rule::new(Match::on(Target::Referrers), slow));
     let before = world.log_size().await;
     let ask = async |number: usize| {
-        let caller = if number % 2 == 0 { &world.host } else { &stranger };
+        let caller = if number.is_multiple_of(2) { &world.host } else { &stranger };
         (number, caller.admit(&pushed.reference).await)
     };
     let replies = futures::future::join_all((0..CROWD).map(ask)).await;

@@ -1,6 +1,6 @@
 //! Behaviour, told as stories in a world of real peers.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 mod admission;
 mod audit;
