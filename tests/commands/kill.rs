@@ -120,7 +120,7 @@ async fn kill_9_under_load_loses_nothing_and_forks_nothing() {
     let database = home.path().join(".local/state/witgate/audit.db");
     let verified = audit::verify(&database, &audit::VerifyOptions::default()).await.expect("the log verifies offline");
     let reader = Reader::open(&database).await.unwrap();
-    let acknowledged = acknowledged.lock().unwrap();
+    let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() > kills as usize, "the load was no load: {} answers", acknowledged.len());
     for (id, (index, leaf_hash)) in acknowledged.iter() {
         let record = reader
