@@ -6,6 +6,7 @@ use witgate::dev::components;
 use witgate::dev::registry::push::{self, ConfigClaims};
 use witgate::dev::registry::{Auth, DevRegistry, Options};
 
+use super::served::Served;
 use super::{run, stderr, stdout};
 
 fn code(home: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -49,6 +50,44 @@ async fn no_answer_is_3_and_names_the_peer() {
     let (status, _, err) = code(home.path(), &["admit", &format!("{gone}/acme/nothing:1")]);
     assert_eq!(status, Some(3), "{err}");
     assert!(err.contains(&format!("registry `{gone}`")), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_serve_holds_is_3_and_serve_can_be_asked() {
+    witgate::tls::install_provider();
+    let home = tempfile::tempdir().unwrap();
+    let registry = DevRegistry::start(Options::default()).await.unwrap();
+    let wasm = components::command("x\n").into();
+    let claims = ConfigClaims::default();
+    let pushed = push::component(&registry.host(), "acme/cart", "1", wasm, claims, &Auth::Open).await.unwrap();
+    let served = Served::start(home.path());
+    let (status, _, err) = code(home.path(), &["admit", &pushed.reference]);
+    assert_eq!(status, Some(3), "{err}");
+    assert!(err.contains("witgate: hint: `witgate serve` holds this log: ask it with `--server`"), "{err}");
+    let (status, _, err) = code(home.path(), &["admit", &pushed.reference, "--server", &served.callers]);
+    assert_eq!(status, Some(1), "{err}");
+    assert!(err.contains("no-verified-signature"), "{err}");
+    // Reading goes on beside it.
+    let (status, out, err) = code(home.path(), &["log", "show"]);
+    assert_eq!(status, Some(0), "{err}");
+    assert!(out.contains("refuse"), "{out}");
+}
+
+#[test]
+fn what_does_not_start_says_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    for (text, words) in [
+        ("[[evidence.roots]]\nname = \"x\"\ntrusted_root = \"nowhere.json\"\n", "nowhere.json"),
+        ("[policy]\ndir = \"nowhere\"\n", "nowhere"),
+        ("[identity]\ntrust_domains = []\ncallers = []\n", "trust_domains"),
+    ] {
+        let file = home.path().join("witgate.toml");
+        std::fs::write(&file, text).unwrap();
+        let (status, _, err) =
+            code(home.path(), &["serve", "--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"]);
+        assert_eq!(status, Some(2), "{err}");
+        assert!(err.contains(words) && err.contains("witgate: hint: "), "{err}");
+    }
 }
 
 #[test]

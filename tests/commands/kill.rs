@@ -3,9 +3,6 @@
 //! A short run by default; `WITGATE_KILLS=50 cargo test -p witgate --test commands kill_` is the long one.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +12,7 @@ use witgate::dev::components;
 use witgate::dev::registry::push::{self, ConfigClaims};
 use witgate::dev::registry::{Auth, DevRegistry, Options};
 
-use super::witgate;
+use super::served::Served;
 
 /// How often the service is killed where `WITGATE_KILLS` says nothing.
 const KILLS: u32 = 5;
@@ -24,41 +21,6 @@ const CALLERS: usize = 16;
 
 /// What the service acknowledged: where each decision stands, by its id.
 type Acknowledged = Arc<Mutex<BTreeMap<String, (u64, String)>>>;
-
-/// A process of `witgate serve`; killed when dropped.
-struct Served {
-    process: Child,
-    callers: String,
-}
-
-impl Served {
-    fn start(home: &Path) -> Self {
-        let mut process = witgate(home)
-            .args(["serve", "--listen", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--output", "json"])
-            .env("WITGATE_TELEMETRY__LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the built binary starts");
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said: Value =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("`serve` said `{line}` in place of its listeners"));
-        Self { callers: said["callers"].as_str().unwrap().to_owned(), process }
-    }
-
-    /// SIGKILL, as the kernel's out-of-memory killer sends it.
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// xorshift64*: the seed is printed, so that a bad run can be told again.
 struct Random(u64);

@@ -6,6 +6,7 @@ mod demo;
 mod exits;
 mod kill;
 mod readme;
+mod served;
 
 use std::path::Path;
 use std::process::{Command, Output};

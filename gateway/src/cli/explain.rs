@@ -1,5 +1,6 @@
 //! `witgate explain`: why something was admitted or refused.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -54,7 +55,8 @@ fn explanation(record: &Record, case: &Case, decision: &DecisionFacts) -> String
     if !decision.reasons.is_empty() {
         let _ = writeln!(text, "reasons");
         text.push_str(&answer::reason_lines(&decision.reasons));
-        for hint in decision.reasons.iter().filter_map(|reason| reason.hint.as_ref()) {
+        let hints: BTreeSet<&String> = decision.reasons.iter().filter_map(|reason| reason.hint.as_ref()).collect();
+        for hint in hints {
             let _ = writeln!(text, "  hint: {}", show(hint));
         }
     }

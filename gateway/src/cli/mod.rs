@@ -21,7 +21,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError};
 use crate::outage::{NoAnswer, Outage};
-use crate::{gate, service};
+use crate::{audit, gate, identity, service};
 
 /// The hidden subcommand under which this binary is the attached host.
 #[cfg(feature = "host")]
@@ -175,21 +175,44 @@ fn fault(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(exit_code(error))
 }
 
+/// The stage that did not start, alone or inside a service.
+fn not_started(error: &anyhow::Error) -> Option<&gate::StartError> {
+    match error.downcast_ref::<service::StartError>() {
+        Some(service::StartError::Gate(fault)) => Some(fault),
+        _ => error.downcast_ref(),
+    }
+}
+
 /// 3 where a peer failed or does not know, 2 for everything a person has to mend.
 fn exit_code(error: &anyhow::Error) -> u8 {
     let no_answer = |answer: &NoAnswer| !matches!(answer, NoAnswer::Unprocessable { .. });
     let outage = error.chain().any(|source| {
         source.is::<Outage>()
+            || source.is::<audit::StartError>()
             || source.downcast_ref::<NoAnswer>().is_some_and(no_answer)
-            || source
-                .downcast_ref::<gate::StartError>()
-                .is_some_and(|fault| matches!(fault, gate::StartError::Audit(_)))
     });
-    if outage { 3 } else { 2 }
+    let no_log = matches!(not_started(error), Some(gate::StartError::Audit(_)));
+    let no_peer = matches!(
+        error.downcast_ref(),
+        Some(service::StartError::Identity(identity::StartError::Sync { .. }) | service::StartError::Record(_))
+    );
+    if outage || no_log || no_peer { 3 } else { 2 }
 }
 
 /// The next thing to do.
 fn hint(error: &anyhow::Error) -> Option<String> {
+    match (not_started(error), error.downcast_ref()) {
+        (Some(gate::StartError::Audit(fault)), _) => return fault.hint(),
+        (Some(gate::StartError::Evidence(fault)), _) => return fault.hint().map(Into::into),
+        (Some(gate::StartError::Policy(fault)), _) => return Some(fault.hint().into()),
+        (Some(gate::StartError::Handover(fault)), _) => return Some(fault.hint()),
+        (_, Some(service::StartError::Identity(fault))) => return fault.hint().map(Into::into),
+        (_, Some(service::StartError::Record(fault))) => return fault.hint.clone(),
+        _ => {}
+    }
+    if let Some(fault) = error.downcast_ref::<audit::StartError>() {
+        return fault.hint();
+    }
     error.chain().find_map(|source| {
         if let Some(outage) = source.downcast_ref::<Outage>() {
             return outage.hint.clone();

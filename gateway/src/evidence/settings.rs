@@ -140,7 +140,7 @@ impl StartError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Root { .. } => Some("fetch a fresh one with `cosign trusted-root create` or from your TUF mirror"),
-            Self::Key { .. } => Some("write the public key with `witgate key convert` or `cosign public-key`"),
+            Self::Key { .. } => Some("write the public key as SPKI PEM, for instance with `cosign public-key`"),
             Self::Name { .. } => Some("give each entry of `[[evidence.roots]]` and `[[evidence.keys]]` its own `name`"),
             Self::Unreadable { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => None,
         }

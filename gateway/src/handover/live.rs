@@ -1,6 +1,6 @@
 //! The tickets that may still fetch bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use uuid::Uuid;
@@ -43,10 +43,11 @@ pub(super) struct Live {
     pub expires_at: Timestamp,
 }
 
-/// Every live ticket by its id; bounded, expired ones are dropped.
+/// Every live ticket by its id; bounded in all and for each host, expired ones are dropped.
 #[derive(Debug)]
 pub(super) struct LiveTickets {
     most: usize,
+    most_a_host: usize,
     table: Mutex<Table>,
 }
 
@@ -54,6 +55,20 @@ pub(super) struct LiveTickets {
 struct Table {
     by_id: BTreeMap<Uuid, Live>,
     by_end: BTreeSet<(Timestamp, Uuid)>,
+    by_host: HashMap<String, BTreeSet<(Timestamp, Uuid)>>,
+}
+
+impl Table {
+    fn drop_ticket(&mut self, end: Timestamp, id: Uuid) {
+        self.by_end.remove(&(end, id));
+        let Some(live) = self.by_id.remove(&id) else { return };
+        if let Some(theirs) = self.by_host.get_mut(&live.audience) {
+            theirs.remove(&(end, id));
+            if theirs.is_empty() {
+                self.by_host.remove(&live.audience);
+            }
+        }
+    }
 }
 
 /// No room for one more.
@@ -61,22 +76,28 @@ struct Table {
 pub(super) struct Full;
 
 impl LiveTickets {
-    pub(super) fn bounded(most: usize) -> Self {
-        Self { most, table: Mutex::default() }
+    pub(super) fn bounded(most: usize, most_a_host: usize) -> Self {
+        Self { most, most_a_host, table: Mutex::default() }
     }
 
+    /// A host that asks for more than its share loses its own oldest tickets: it can always ask again, and it takes no room
+    /// from others.
     pub(super) fn insert(&self, id: Uuid, live: Live, now: Timestamp) -> Result<(), Full> {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(&(end, old)) = table.by_end.first()
             && end <= now
         {
-            table.by_end.remove(&(end, old));
-            table.by_id.remove(&old);
+            table.drop_ticket(end, old);
+        }
+        let theirs = table.by_host.get(&live.audience).filter(|theirs| theirs.len() >= self.most_a_host);
+        if let Some(&(end, old)) = theirs.and_then(BTreeSet::first) {
+            table.drop_ticket(end, old);
         }
         if table.by_id.len() >= self.most {
             return Err(Full);
         }
         table.by_end.insert((live.expires_at, id));
+        table.by_host.entry(live.audience.clone()).or_default().insert((live.expires_at, id));
         table.by_id.insert(id, live);
         Ok(())
     }
@@ -120,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_its_host_gets_its_component_in_its_time() {
-        let (table, id) = (LiveTickets::bounded(2), Uuid::from_u128(7));
+        let (table, id) = (LiveTickets::bounded(2, 2), Uuid::from_u128(7));
         table.insert(id, live(100), second(0)).unwrap();
         let redeem =
             |id: &str, caller: &str, bytes: &[u8], now: i64| table.redeem(id, caller, &Digest::of(bytes), second(now));
@@ -136,10 +157,27 @@ mod tests {
 
     #[test]
     fn room_ends_at_the_limit_and_comes_back_with_expiry() {
-        let table = LiveTickets::bounded(2);
+        let table = LiveTickets::bounded(2, 3);
         table.insert(Uuid::from_u128(1), live(10), second(0)).unwrap();
         table.insert(Uuid::from_u128(2), live(20), second(0)).unwrap();
         assert_eq!(table.insert(Uuid::from_u128(3), live(30), second(9)), Err(Full));
         assert_eq!(table.insert(Uuid::from_u128(3), live(30), second(10)), Ok(()));
+    }
+
+    #[test]
+    fn a_host_past_its_share_loses_its_own_oldest_ticket() {
+        let table = LiveTickets::bounded(9, 2);
+        let other = Live { audience: "spiffe://a/other".into(), ..live(5) };
+        table.insert(Uuid::from_u128(9), other, second(0)).unwrap();
+        for number in 1..=3 {
+            table.insert(Uuid::from_u128(number), live(10), second(0)).unwrap();
+        }
+        let redeem = |id: u128, caller: &str| {
+            table.redeem(&Uuid::from_u128(id).to_string(), caller, &Digest::of(b"c"), second(0))
+        };
+        assert_eq!(redeem(1, "spiffe://a/host"), Err(RedeemRefusal::NotLive));
+        assert_eq!(redeem(2, "spiffe://a/host"), Ok(()));
+        assert_eq!(redeem(3, "spiffe://a/host"), Ok(()));
+        assert_eq!(redeem(9, "spiffe://a/other"), Ok(()), "the other host kept its ticket");
     }
 }

@@ -15,6 +15,8 @@ use crate::policy::Grant;
 
 /// The most tickets that are live at once: some 300 admissions a second at the longest life.
 pub const MAX_LIVE_TICKETS: usize = 100_000;
+/// How many of them one host may have; past it its own oldest one ends. It starts components one by one, in seconds.
+pub const MAX_LIVE_TICKETS_A_HOST: usize = 5_000;
 /// The rule that decides (design, "Policy contract").
 const ENTRYPOINT: &str = "data.witgate.admission";
 
@@ -52,7 +54,7 @@ pub enum TicketFault {
         /// What it would have had.
         size_bytes: usize,
     },
-    /// [`MAX_LIVE_TICKETS`] are live.
+    /// `MAX_LIVE_TICKETS` are live.
     #[error("{MAX_LIVE_TICKETS} tickets are live already")]
     TooManyLive,
     /// The clock stands where no ticket's times can be written.
@@ -78,7 +80,7 @@ impl Handover {
             return Err(StartError::NoIssuer);
         }
         let key = open_key(settings, data_dir)?;
-        Ok(Self { key, life_s, issuer, live: LiveTickets::bounded(MAX_LIVE_TICKETS) })
+        Ok(Self { key, life_s, issuer, live: LiveTickets::bounded(MAX_LIVE_TICKETS, MAX_LIVE_TICKETS_A_HOST) })
     }
 
     /// A new ticket for what `grant` admits and `receipt` records; `None` for a dry run, which hands nothing over.

@@ -56,7 +56,7 @@ pub enum FileFault {
         /// Its permission bits.
         mode: u32,
     },
-    /// A file is larger than [`FILE_SIZE_BYTES`].
+    /// A file is larger than `FILE_SIZE_BYTES`.
     #[error("`{}` has more than {FILE_SIZE_BYTES} bytes", path.display())]
     TooLarge {
         /// The file.

@@ -49,7 +49,7 @@ pub enum LoadError {
         /// The built-in function.
         function: String,
     },
-    /// A policy reaches a built-in function that is not on the list of [`super::engine`].
+    /// A policy reaches a built-in function that is not on the list of `engine.rs`.
     #[error("policies may not use `{function}`")]
     FunctionNotListed {
         /// The built-in function.

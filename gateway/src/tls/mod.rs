@@ -27,7 +27,7 @@ use connection::{Proof, Protocol};
 /// How the peers of a listener are proven; a request carries its [`Caller`] as an extension.
 #[derive(Clone, Debug)]
 pub enum Door {
-    /// Plain HTTP/1.1 for one machine: every peer on loopback is [`Caller::local`], any other is refused.
+    /// Plain HTTP/1.1 for one machine: every peer on loopback is `Caller::local`, any other is refused.
     Plain,
     /// Plain HTTP/1.1 for administration: nobody is proven, so requests carry no caller and cannot ask for admission.
     Unproven,

@@ -1,7 +1,7 @@
 //! The ticket: what the gateway signs for one host, once, for a few minutes.
 //!
 //! A DSSE envelope around an in-toto statement with one Ed25519 signature; `docs/ticket.md` has it to the byte. The
-//! gateway calls [`sign`], a host calls [`verify`], and nothing but [`verify`] makes a [`VerifiedTicket`].
+//! gateway calls [`sign`], a host calls [`verify()`], and nothing but [`verify()`] makes a [`VerifiedTicket`].
 
 mod envelope;
 mod inclusion;

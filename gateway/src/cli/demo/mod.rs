@@ -56,7 +56,7 @@ struct Exhibit {
 }
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let telemetry = Telemetry::start(&Settings { log: "warn".into(), ..Settings::default() })?;
+    let telemetry = Telemetry::start(&Settings { log: "error".into(), ..Settings::default() })?;
     let render = telemetry.metrics_handle();
     let folder = tempfile::Builder::new().prefix("witgate-demo-").tempdir().context("making the demo's folder")?;
     let exhibits = exhibits(&args)?;
