@@ -174,7 +174,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("prost", &["identity"]),
         ("rcgen", &["dev"]),
         ("regorus", &["policy"]),
-        ("reqwest", &["registry", "cli", "dev", "host-hook/client"]),
+        ("reqwest", &["registry", "cli", "dev", "telemetry", "host-hook/client"]),
         ("schemars", &["case", "reason", "policy"]),
         ("serde_json_canonicalizer", &["case"]),
         ("sigstore_crypto", &["evidence"]),

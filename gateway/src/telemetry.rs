@@ -149,15 +149,64 @@ fn metrics() -> Result<PrometheusHandle, StartError> {
     Ok(INSTALLED.get_or_init(|| handle).clone())
 }
 
+/// Sends spans from the service's runtime: the exporter's own thread has none, and a reqwest client needs one.
+#[cfg(feature = "otlp")]
+#[derive(Debug)]
+struct OnRuntime {
+    client: reqwest::Client,
+    runtime: tokio::runtime::Handle,
+}
+
+#[cfg(feature = "otlp")]
+#[async_trait::async_trait]
+impl opentelemetry_http::HttpClient for OnRuntime {
+    async fn send_bytes(
+        &self,
+        request: http::Request<bytes::Bytes>,
+    ) -> Result<http::Response<bytes::Bytes>, opentelemetry_http::HttpError> {
+        let client = self.client.clone();
+        let sending = self.runtime.spawn(async move {
+            let mut response = client.execute(request.try_into()?).await?;
+            let mut answer = http::Response::new(bytes::Bytes::new());
+            *answer.status_mut() = response.status();
+            *answer.headers_mut() = std::mem::take(response.headers_mut());
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await? {
+                if body.len() + chunk.len() > OTLP_ANSWER_MAX_BYTES {
+                    return Err(format!("the collector's answer is larger than {OTLP_ANSWER_MAX_BYTES} bytes").into());
+                }
+                body.extend_from_slice(&chunk);
+            }
+            *answer.body_mut() = body.into();
+            Ok(answer)
+        });
+        sending.await?
+    }
+}
+
+/// The largest answer of a collector that is read, in bytes: it says which spans it did not take.
+#[cfg(feature = "otlp")]
+const OTLP_ANSWER_MAX_BYTES: usize = 64 << 10;
+/// How long one batch of spans may take.
+#[cfg(feature = "otlp")]
+const OTLP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
 #[cfg(feature = "otlp")]
 fn exporter(endpoint: &str) -> Result<opentelemetry_sdk::trace::SdkTracerProvider, StartError> {
-    use opentelemetry_otlp::WithExportConfig as _;
+    use opentelemetry_otlp::{WithExportConfig as _, WithHttpConfig as _};
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| StartError::Otlp { endpoint: endpoint.to_owned(), source };
+    let client = OnRuntime {
+        client: reqwest::Client::builder().timeout(OTLP_TIMEOUT).build().map_err(|error| failed(error.into()))?,
+        runtime: tokio::runtime::Handle::try_current().map_err(|error| failed(error.into()))?,
+    };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
+        .with_http_client(client)
         .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
-        .with_timeout(std::time::Duration::from_secs(5))
+        .with_timeout(OTLP_TIMEOUT)
         .build()
-        .map_err(|source| StartError::Otlp { endpoint: endpoint.to_owned(), source: Box::new(source) })?;
+        .map_err(|source| failed(source.into()))?;
     let resource = opentelemetry_sdk::Resource::builder().with_service_name("witgate").build();
     Ok(opentelemetry_sdk::trace::SdkTracerProvider::builder()
         .with_resource(resource)

@@ -7,6 +7,7 @@ mod exits;
 mod kill;
 mod readme;
 mod served;
+mod telemetry;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -16,7 +16,13 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn start(home: &Path) -> Self {
+        Self::start_with(home, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(super) fn start_with(home: &Path, environment: &[(&str, &str)]) -> Self {
         let mut process = witgate(home)
+            .envs(environment.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--listen-admin", "127.0.0.1:0", "--output", "json"])
             .env("WITGATE_TELEMETRY__LOG", "error")
             .stdout(Stdio::piped())
@@ -27,6 +33,13 @@ impl Served {
         let said: Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("`serve` said `{line}` in place of its listeners"));
         Self { callers: said["callers"].as_str().unwrap().to_owned(), process }
+    }
+
+    /// SIGTERM, and its end.
+    pub(super) fn stop(mut self) -> std::process::ExitStatus {
+        let told = std::process::Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        assert!(told.success());
+        self.process.wait().unwrap()
     }
 
     /// SIGKILL, as the kernel's out-of-memory killer sends it.

@@ -142,7 +142,10 @@ impl StartError {
             Self::Root { .. } => Some("fetch a fresh one with `cosign trusted-root create` or from your TUF mirror"),
             Self::Key { .. } => Some("write the public key as SPKI PEM, for instance with `cosign public-key`"),
             Self::Name { .. } => Some("give each entry of `[[evidence.roots]]` and `[[evidence.keys]]` its own `name`"),
-            Self::Unreadable { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => None,
+            Self::Unreadable { .. } => {
+                Some("name a file that is there and may be read; paths start at the working folder")
+            }
+            Self::TooLarge { .. } | Self::TooMany { .. } => None,
         }
     }
 }
