@@ -483,6 +483,22 @@ async fn a_second_process_is_told_whom_to_ask() {
     log.open().await.close().await;
 }
 
+/// A database is all of its files: SQLite may leave its write-ahead log behind when connections close in another order.
+fn remove_database(folder: &Path) {
+    for name in ["audit.db", "audit.db-wal", "audit.db-shm"] {
+        let _ = fs::remove_file(folder.join(name));
+    }
+}
+
+fn replace_database(from: &Path, to: &Path) {
+    remove_database(to);
+    for name in ["audit.db", "audit.db-wal"] {
+        if from.join(name).exists() {
+            fs::copy(from.join(name), to.join(name)).unwrap();
+        }
+    }
+}
+
 /// Copies the files of a database as a process killed now would leave them.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.join("anchor")).unwrap();
@@ -562,7 +578,7 @@ async fn a_rolled_back_database_is_refused_and_a_new_incarnation_goes_on() {
     let audit = log.open().await;
     append(&audit).await.unwrap();
     audit.close().await;
-    fs::copy(backup.path().join("audit.db"), log.database()).unwrap();
+    replace_database(backup.path(), log.path());
 
     let refused = log.try_open().await.unwrap_err();
     assert!(
@@ -607,21 +623,10 @@ async fn a_database_that_is_gone_or_has_another_history_is_refused() {
     append(&audit).await.unwrap();
     audit.close().await;
 
-    // A database is all of its files: SQLite may leave a write-ahead log behind when connections close in another order.
-    let remove = || {
-        for name in ["audit.db", "audit.db-wal", "audit.db-shm"] {
-            let _ = fs::remove_file(log.path().join(name));
-        }
-    };
-    remove();
-    for name in ["audit.db", "audit.db-wal"] {
-        if other.path().join(name).exists() {
-            fs::copy(other.path().join(name), log.path().join(name)).unwrap();
-        }
-    }
+    replace_database(other.path(), log.path());
     let refused = log.try_open().await.unwrap_err();
     assert!(printed(&refused).contains("1 were published with another root"), "{}", printed(&refused));
-    remove();
+    remove_database(log.path());
     let refused = log.try_open().await.unwrap_err();
     assert!(matches!(refused, StartError::Log(LogFault::RolledBack { size: 0, published: 1, .. })));
     assert!(!log.database().exists(), "a new log was begun in place of a lost one");
