@@ -10,7 +10,7 @@ use crate::admission::{About, Admission, Asked};
 use crate::audit::{self, Audit, Receipt};
 use crate::case::{Case, Digest, Evidence, Mode, Scope, Timestamp};
 use crate::config::Config;
-use crate::evidence::{self, Collector};
+use crate::evidence::{self, Collector, Exhibit};
 use crate::handover::{self, Handover};
 use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
@@ -108,7 +108,10 @@ impl EvidenceStage {
     /// An outage of the registry, or of the verifier's threads.
     pub async fn collect(&self, artifact: &Artifact, now: Timestamp) -> Result<Evidence, Outage> {
         let candidates = self.registry.candidates(artifact).await?;
-        self.collector.examine(artifact.facts(), artifact.manifest(), candidates, now).await
+        let exhibit = Exhibit::of(artifact.manifest().clone())
+            .through(artifact.indexes())
+            .with_component(artifact.component().cloned());
+        self.collector.examine(exhibit, candidates, now).await
     }
 }
 

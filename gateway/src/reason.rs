@@ -137,6 +137,8 @@ codes! {
     CERTIFICATE_OUTSIDE_VALIDITY = "certificate-outside-validity";
     /// The certificate's SCT is missing or does not verify.
     SCT_INVALID = "sct-invalid";
+    /// The artifact, its signer, its key or the bundle itself was revoked.
+    REVOKED = "revoked";
     /// The log entry is of a log that the trust root does not name.
     LOG_UNKNOWN = "log-unknown";
     /// A log entry without an inclusion proof.
@@ -157,11 +159,31 @@ codes! {
     STATEMENT_MALFORMED = "statement-malformed";
     /// A verified statement of another predicate type than asked for.
     PREDICATE_TYPE_MISMATCH = "predicate-type-mismatch";
+    /// A `wasmcloud_jwt` section, or the token in it, cannot be read in one way only.
+    TOKEN_MALFORMED = "token-malformed";
+    /// A wasmCloud 1.x token is not valid yet, or no longer.
+    TOKEN_OUTSIDE_VALIDITY = "token-outside-validity";
+    /// A wasmCloud 1.x token of a revision that says nothing about the component's bytes.
+    TOKEN_UNBOUND = "token-unbound";
 
     /// A verified signature, but by nobody the policy names.
     IDENTITY_MISMATCH = "identity-mismatch";
     /// The right subject, vouched for by another issuer.
     ISSUER_MISMATCH = "issuer-mismatch";
+    /// Fewer distinct signers than policy wants.
+    THRESHOLD_NOT_MET = "threshold-not-met";
+    /// No verified attestation of the type that policy wants.
+    ATTESTATION_MISSING = "attestation-missing";
+    /// The provenance names another builder or source than policy wants.
+    PROVENANCE_MISMATCH = "provenance-mismatch";
+    /// The bill of materials holds a package that policy bans.
+    PACKAGE_BANNED = "package-banned";
+    /// A scan found a vulnerability that policy does not tolerate and no statement explains.
+    VULNERABILITY_FOUND = "vulnerability-found";
+    /// The only signature is by a wasmCloud 1.x key past its sunset.
+    LEGACY_SUNSET = "legacy-sunset";
+    /// An older version than policy's minimum.
+    VERSION_ROLLBACK = "version-rollback";
     /// The component imports what the caller was not granted.
     IMPORT_NOT_GRANTED = "import-not-granted";
     /// The caller asked for a link that policy does not grant.

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use witgate::audit::Audit;
 use witgate::case::{
-    ArtifactFacts, Candidate, CandidateSource, Candidates, Case, Digest, Extern, ExternKind, Finding, Surface,
-    Timestamp, World,
+    ArtifactFacts, Candidate, CandidateContent, CandidateSource, Candidates, Case, Digest, Extern, ExternKind, Finding,
+    Surface, Timestamp, World,
 };
 use witgate::dev::components;
 use witgate::dev::deployment::{ISSUER, SIGNER, gateway_id, host_id, policy_data};
 use witgate::dev::sigstore::{Log, ManagedKey, Sign, Sigstore};
-use witgate::evidence::{self, Collector, InlineRoot, KeySettings, RootSettings, RootSource, Trust};
+use witgate::evidence::{self, Collector, Exhibit, InlineRoot, KeySettings, RootSettings, RootSource, Trust};
 use witgate::handover::{self, Handover};
 use witgate::policy::{Policy, Verdict};
 use witgate::surface;
@@ -97,8 +97,9 @@ fn bundles(criterion: &mut Criterion, runtime: &Runtime) {
     std::fs::write(&pem, key.public_pem()).expect("a writable folder");
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: start };
     let settings = evidence::Settings {
-        roots: vec![RootSettings { name: "demo".into(), trusted_root: RootSource::Inline(root), max_age_s: 86_400 }],
-        keys: vec![KeySettings { name: "release".into(), pem }],
+        roots: vec![RootSettings::new("demo", RootSource::Inline(root))],
+        keys: vec![KeySettings::new("release", &pem)],
+        ..evidence::Settings::default()
     };
     let collector = || Collector::new(Trust::load(&settings).expect("the root is one"));
 
@@ -113,11 +114,17 @@ fn bundles(criterion: &mut Criterion, runtime: &Runtime) {
         ("managed key, Rekor v2 and time-stamp", sigstore.sign_with_key(&key, request().logged_in(Log::RekorV2))),
     ];
     let examine = |collector: &Collector, bundle: &Bytes| {
-        let source =
-            CandidateSource { via: "referrers-api".into(), name: "one".into(), media_type: None, digest: None };
-        let list = vec![Candidate { source, content: Ok(bundle.clone()) }];
+        let source = CandidateSource {
+            via: "referrers-api".into(),
+            name: "one".into(),
+            index: None,
+            media_type: None,
+            digest: None,
+        };
+        let list = vec![Candidate { source, content: Ok(CandidateContent::Bundle(bundle.clone())) }];
         let candidates = Candidates { looked_in: vec!["referrers-api".into()], list };
-        let evidence = runtime.block_on(collector.examine(&artifact, &manifest, candidates, now)).expect("no outage");
+        let evidence =
+            runtime.block_on(collector.examine(Exhibit::of(manifest.clone()), candidates, now)).expect("no outage");
         assert!(matches!(evidence.findings.as_slice(), [Finding::Verified(_)]), "{:?}", evidence.findings);
         evidence
     };

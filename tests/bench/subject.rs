@@ -20,6 +20,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
         source: CandidateSource {
             via: "referrers-api".into(),
             name: Digest::of(b"referrer").to_string(),
+            index: None,
             media_type: Some("application/vnd.dev.sigstore.bundle.v0.3+json".into()),
             digest: Some(bundle),
         },
@@ -60,6 +61,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
         },
         artifact: ArtifactFacts {
             digest: manifest,
+            indexes: Vec::new(),
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
             size_bytes: 512,
             annotations: BTreeMap::new(),

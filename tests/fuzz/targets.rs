@@ -14,13 +14,13 @@ use witgate::audit::tlog::{
     Checkpoint, ProofFile, SignedNote, Signer, TilePath, TrustPolicy, VerifierKey, leaf_hash, node_hash,
 };
 use witgate::case::{
-    ArtifactFacts, Candidate, CandidateSource, Candidates, Case, Digest, Finding, Reference, Surface, Timestamp,
+    Candidate, CandidateContent, CandidateSource, Candidates, Case, Digest, Finding, Reference, Surface, Timestamp,
     VerdictWord,
 };
 use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Log as Rekor, Sign, Sigstore};
-use witgate::evidence::{Collector, InlineRoot, RootSettings, RootSource, Settings, Trust};
+use witgate::evidence::{Collector, Exhibit, InlineRoot, RootSettings, RootSource, Settings, Trust};
 use witgate::identity::SpiffeIdPattern;
 use witgate::policy::Policy;
 use witgate::registry::fuzzing;
@@ -242,8 +242,8 @@ static EVIDENCE: LazyLock<Honest> = LazyLock::new(|| {
         sign(Rekor::RekorV2, message()),
     ];
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: at };
-    let root = RootSettings { name: "fuzz".into(), trusted_root: RootSource::Inline(root), max_age_s: u64::MAX };
-    let collector = Collector::new(Trust::load(&Settings { roots: vec![root], keys: Vec::new() }).unwrap());
+    let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new("fuzz", RootSource::Inline(root)) };
+    let collector = Collector::new(Trust::load(&Settings { roots: vec![root], ..Settings::default() }).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let now = at + jiff::SignedDuration::from_secs(60);
     let mut honest = Honest { manifest, bundles, findings: Vec::new(), collector, now, runtime };
@@ -256,21 +256,14 @@ impl Honest {
         let source = CandidateSource {
             via: "referrers-api".into(),
             name: "a".into(),
+            index: None,
             media_type: Some(BUNDLE.into()),
             digest: None,
         };
-        let candidate = Candidate { source, content: Ok(Bytes::copy_from_slice(bundle)) };
+        let candidate = Candidate { source, content: Ok(CandidateContent::Bundle(Bytes::copy_from_slice(bundle))) };
         let candidates = Candidates { looked_in: vec!["referrers-api".into()], list: vec![candidate] };
-        let facts = ArtifactFacts {
-            digest: Digest::of(&self.manifest),
-            media_type: OCI_MANIFEST.into(),
-            size_bytes: self.manifest.len() as u64,
-            annotations: Default::default(),
-            config: None,
-            component: None,
-            defects: Vec::new(),
-        };
-        let evidence = self.runtime.block_on(self.collector.examine(&facts, &self.manifest, candidates, self.now));
+        let evidence =
+            self.runtime.block_on(self.collector.examine(Exhibit::of(self.manifest.clone()), candidates, self.now));
         evidence.expect("foreign bytes are no outage of ours").findings.pop().expect("one candidate makes one finding")
     }
 }

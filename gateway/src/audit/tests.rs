@@ -42,6 +42,7 @@ pub(super) fn case() -> Case {
     let source = |name: &str| CandidateSource {
         via: "referrers-api".into(),
         name: digest(name).to_string(),
+        index: None,
         media_type: Some("application/vnd.dev.sigstore.bundle.v0.3+json".into()),
         digest: Some(digest(name)),
     };
@@ -73,6 +74,7 @@ pub(super) fn case() -> Case {
         },
         artifact: ArtifactFacts {
             digest: digest("manifest"),
+            indexes: Vec::new(),
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
             size_bytes: 712,
             annotations: BTreeMap::new(),

@@ -9,7 +9,9 @@ use serde_json::json;
 use super::{Global, Output, answer, inspect};
 use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
 use crate::config::Config;
-use crate::evidence::{self, Collector, Expected, KeySettings, RootSettings, RootSource, Settings, Subject, Trust};
+use crate::evidence::{
+    self, Collector, Exhibit, Expected, KeySettings, RootSettings, RootSource, Settings, Subject, Trust,
+};
 use crate::registry::Registry;
 
 /// Flags of `witgate verify`; names as cosign has them.
@@ -55,7 +57,10 @@ async fn of_reference(args: &Args, config: &Config, output: Output) -> anyhow::R
     let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
     let artifact = registry.resolve(&reference, now).await?;
     let candidates = registry.candidates(&artifact).await?;
-    let evidence = collector.examine(artifact.facts(), artifact.manifest(), candidates, now).await?;
+    let exhibit = Exhibit::of(artifact.manifest().clone())
+        .through(artifact.indexes())
+        .with_component(artifact.component().cloned());
+    let evidence = collector.examine(exhibit, candidates, now).await?;
     let signed = signed(args, &evidence);
     match output {
         Output::Json => println!(
@@ -132,12 +137,11 @@ fn settings(args: &Args, config: &Config) -> Settings {
     let mut settings = config.evidence.clone();
     if let Some(path) = &args.trusted_root {
         // A root named by hand is taken as it is: whoever names it answers for its age.
-        let root =
-            RootSettings { name: GIVEN.into(), trusted_root: RootSource::File(path.clone()), max_age_s: u64::MAX };
+        let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new(GIVEN, RootSource::File(path.clone())) };
         settings.roots = vec![root];
     }
     if let Some(path) = &args.key {
-        settings.keys = vec![KeySettings { name: GIVEN.into(), pem: path.clone() }];
+        settings.keys = vec![KeySettings::new(GIVEN, path)];
     }
     settings
 }
@@ -157,6 +161,7 @@ fn is_wanted(args: &Args, verified: &VerifiedFinding) -> bool {
                 && args.certificate_oidc_issuer.as_ref() == Some(issuer)
         }
         Signer::Key { name, .. } => args.key.is_some() && name == GIVEN,
+        Signer::Certificate { .. } | Signer::LegacyNkey { .. } => false,
     }
 }
 

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use moka::sync::Cache;
 
 use super::claim::{Claim, Versions};
+use super::exhibit::Exhibit;
 use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, PREDICATES_BYTES_MAX, VERDICT_CACHE_BYTES};
 use super::rejection::{Fault, Rejection};
 use super::trust::Trust;
 use super::verify::{About, Verified, verify};
 use crate::case::{
-    ArtifactFacts, Candidate, CandidateSource, Candidates, Digest, Evidence, Finding, RejectedFinding, Timestamp,
+    Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, RejectedFinding, Timestamp,
 };
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
@@ -51,24 +51,17 @@ impl Collector {
         &self.checker.trust
     }
 
-    /// Turns each candidate into a finding; `manifest` are the bytes of `artifact`.
+    /// Turns each candidate into a finding about `exhibit`.
     ///
     /// The work is done on a blocking thread: about half a millisecond for a bundle.
     ///
     /// # Errors
-    /// An outage of our own: bytes that are not the artifact's, a trust root that broke, a panic. Nothing of that is
-    /// remembered.
-    pub async fn examine(
-        &self,
-        artifact: &ArtifactFacts,
-        manifest: &Bytes,
-        candidates: Candidates,
-        now: Timestamp,
-    ) -> Result<Evidence, Outage> {
+    /// An outage of our own: a candidate about something else than the exhibit, a trust root that broke, a panic. Nothing
+    /// of that is remembered.
+    pub async fn examine(&self, exhibit: Exhibit, candidates: Candidates, now: Timestamp) -> Result<Evidence, Outage> {
         let checker = Arc::clone(&self.checker);
-        let (digest, manifest) = (artifact.digest, manifest.clone());
-        let doing = format!("checking the evidence for `{digest}`");
-        on_a_blocking_thread(doing, move || checker.examine(digest, &manifest, candidates, now)).await
+        let doing = format!("checking the evidence for `{}`", exhibit.digest());
+        on_a_blocking_thread(doing, move || checker.examine(&exhibit, candidates, now)).await
     }
 }
 
@@ -84,18 +77,7 @@ async fn on_a_blocking_thread<T: Send + 'static>(
 }
 
 impl Checker {
-    fn examine(
-        &self,
-        artifact: Digest,
-        manifest: &[u8],
-        candidates: Candidates,
-        now: Timestamp,
-    ) -> Result<Evidence, Outage> {
-        let found = Digest::of(manifest);
-        if found != artifact {
-            let doing = format!("checking the evidence for `{artifact}`, handed the bytes of `{found}`");
-            return Err(Outage::new(Peer::Internal, doing));
-        }
+    fn examine(&self, exhibit: &Exhibit, candidates: Candidates, now: Timestamp) -> Result<Evidence, Outage> {
         let Candidates { looked_in, mut list } = candidates;
         // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
         list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
@@ -105,13 +87,14 @@ impl Checker {
             let verdict = match content {
                 Err(defect) => Err(Rejection::new(defect.code, format!("{}: {}", defect.about, defect.detail))),
                 Ok(_) if looked_at == CANDIDATES_MAX => Err(over("candidates", CANDIDATES_MAX, "one more")),
-                Ok(bytes) if bytes.len() > budget_bytes => {
+                Ok(content) if content.size_bytes() > budget_bytes => {
                     Err(over("bytes of evidence", EVIDENCE_BYTES_MAX, "one more bundle"))
                 }
-                Ok(bytes) => {
+                Ok(content) => {
                     looked_at += 1;
-                    budget_bytes -= bytes.len();
-                    self.check(About { digest: artifact, bytes: Some(manifest) }, &bytes, &mut source)?
+                    budget_bytes -= content.size_bytes();
+                    let (digest, bytes) = exhibit.subject(source.index)?;
+                    self.check(About { digest, bytes: Some(bytes) }, &content, &mut source)?
                 }
             };
             let verdict = verdict.and_then(|verified| not_from_the_future(verified, now)).and_then(|verified| {
@@ -134,10 +117,10 @@ impl Checker {
     fn check(
         &self,
         about: About<'_>,
-        bytes: &[u8],
+        content: &CandidateContent,
         source: &mut CandidateSource,
     ) -> Result<Result<Verified, Rejection>, Outage> {
-        let digest = Digest::of(bytes);
+        let digest = content.digest();
         if let Some(announced) = source.digest.replace(digest)
             && announced != digest
         {
@@ -148,7 +131,12 @@ impl Checker {
         if let Some(verdict) = self.verdicts.get(&key) {
             return Ok(verdict.result.clone());
         }
-        let checked = Claim::read(bytes, Versions::V03).map_err(Fault::from);
+        let checked = match content {
+            CandidateContent::Bundle(bytes) => Claim::read(bytes, Versions::V03).map_err(Fault::from),
+            CandidateContent::CosignSignature(_) | CandidateContent::CosignAttestation(_) => {
+                Err(Rejection::new(Code::BUNDLE_UNSUPPORTED, "a signature of cosign v2 is not read yet").into())
+            }
+        };
         let result = match checked.and_then(|claim| verify(&self.trust, about, claim)) {
             Ok(verified) => Ok(verified),
             Err(Fault::Candidate(rejection)) => Err(rejection),
@@ -165,7 +153,7 @@ impl Checker {
 }
 
 fn size_of(candidate: &Candidate) -> usize {
-    candidate.content.as_ref().map_or(0, Bytes::len)
+    candidate.content.as_ref().map_or(0, CandidateContent::size_bytes)
 }
 
 fn over(what: &str, limit: usize, found: &str) -> Rejection {

@@ -7,6 +7,7 @@
 mod certificate;
 mod claim;
 mod collector;
+mod exhibit;
 pub mod limits;
 mod one_bundle;
 mod rejection;
@@ -17,6 +18,7 @@ mod trust;
 mod verify;
 
 pub use self::collector::Collector;
+pub use self::exhibit::Exhibit;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
 pub use self::rejection::Rejection;
 pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};

@@ -95,6 +95,9 @@ fn by_whom(verified: Verified, expected_san: &str, expected_issuer: &str) -> Res
             Err(Rejection::mismatch(Code::IDENTITY_MISMATCH, format!("`{expected_san}`"), found).into())
         }
         Signer::Keyless { .. } => Ok(verified),
-        Signer::Key { .. } => Err(Rejection::mismatch(Code::KEY_NOT_TRUSTED, "a certificate", "a key").into()),
+        _ => {
+            Err(Rejection::mismatch(Code::KEY_NOT_TRUSTED, "a certificate of an OIDC identity", "another signer")
+                .into())
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What the table `[evidence]` of the configuration says.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -44,6 +44,13 @@ pub struct RootSettings {
     pub max_age_s: u64,
 }
 
+impl RootSettings {
+    /// A root with everything else as configured by default.
+    pub fn new(name: &str, trusted_root: RootSource) -> Self {
+        Self { name: name.to_owned(), trusted_root, max_age_s: ROOT_MAX_AGE_S }
+    }
+}
+
 /// Where a `trusted_root.json` is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
@@ -72,6 +79,13 @@ pub struct KeySettings {
     pub name: String,
     /// The public key's file, SPKI PEM, as `cosign.pub`.
     pub pem: PathBuf,
+}
+
+impl KeySettings {
+    /// A key with everything else as configured by default.
+    pub fn new(name: &str, pem: &Path) -> Self {
+        Self { name: name.to_owned(), pem: pem.to_owned() }
+    }
 }
 
 fn default_max_age_s() -> u64 {
@@ -199,8 +213,8 @@ mod tests {
 
     #[test]
     fn refuses_names_that_stand_twice() {
-        let key = |name: &str| KeySettings { name: name.into(), pem: "x".into() };
-        let settings = |keys| Settings { roots: Vec::new(), keys };
+        let key = |name: &str| KeySettings::new(name, "x".as_ref());
+        let settings = |keys| Settings { keys, ..Settings::default() };
         assert!(settings(vec![key("a"), key("b")]).check().is_ok());
         assert!(matches!(settings(vec![key("a"), key("a")]).check(), Err(StartError::Name { .. })));
         assert!(matches!(settings(vec![key("")]).check(), Err(StartError::Name { .. })));

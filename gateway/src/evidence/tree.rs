@@ -37,6 +37,7 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
     let kind = match finding.kind {
         FindingKind::Signature => "signature",
         FindingKind::Attestation => "attestation",
+        FindingKind::WascapClaims => "wascap claims",
     };
     line(text, 1, &format!("verified   {kind} {}", candidate(&finding.source)));
     if let Some(predicate_type) = &finding.predicate_type {
@@ -58,6 +59,14 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
         Signer::Key { name, keyid } => {
             row(text, "signed by", &format!("key {name} (sha256:{keyid})"));
             row(text, "trust", &format!("{}: key, log entry", finding.trust));
+        }
+        Signer::Certificate { authority, san } => {
+            row(text, "signed by", &format!("{} (certificate of {authority})", san.value));
+            row(text, "trust", &finding.trust);
+        }
+        Signer::LegacyNkey { issuer, subject } => {
+            row(text, "signed by", &format!("nkey {issuer}"));
+            row(text, "calls it", subject);
         }
     }
     for time in &finding.times {
@@ -122,7 +131,7 @@ mod tests {
 
     fn source(name: &str) -> CandidateSource {
         let media_type = Some("application/vnd.dev.sigstore.bundle.v0.3+json".into());
-        CandidateSource { via: "referrers-api".into(), name: name.into(), media_type, digest: None }
+        CandidateSource { via: "referrers-api".into(), name: name.into(), index: None, media_type, digest: None }
     }
 
     fn rejected(name: &str, code: Code, detail: &str) -> Finding {

@@ -199,6 +199,10 @@ fn signer(signer: &Signer) -> ticket::Signer {
             ticket::Signer::Keyless { issuer: issuer.clone(), san: san.value.clone() }
         }
         Signer::Key { keyid, .. } => ticket::Signer::Key { keyid: keyid.clone() },
+        Signer::Certificate { authority, san } => {
+            ticket::Signer::Certificate { authority: authority.clone(), san: san.value.clone() }
+        }
+        Signer::LegacyNkey { issuer, .. } => ticket::Signer::LegacyNkey { issuer: issuer.clone() },
     }
 }
 

@@ -44,7 +44,7 @@ fn key(name: &str) -> Finding {
 }
 
 fn source(name: &str) -> CandidateSource {
-    CandidateSource { via: "referrers-api".into(), name: name.into(), media_type: None, digest: None }
+    CandidateSource { via: "referrers-api".into(), name: name.into(), index: None, media_type: None, digest: None }
 }
 
 fn verified(signer: Signer) -> Finding {
@@ -83,6 +83,7 @@ fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
         },
         artifact: ArtifactFacts {
             digest: Digest::of(b"manifest"),
+            indexes: Vec::new(),
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
             size_bytes: 8,
             annotations: Default::default(),

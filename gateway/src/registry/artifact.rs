@@ -20,6 +20,8 @@ pub(super) struct Body {
     pub facts: ArtifactFacts,
     /// The manifest, byte for byte.
     pub manifest: Bytes,
+    /// The indexes that led to it, outermost first.
+    pub indexes: Vec<Bytes>,
     /// The component's bytes, if the facts name a component.
     pub component: Option<Bytes>,
 }
@@ -59,6 +61,11 @@ impl Artifact {
     /// The manifest, byte for byte as the registry sent it.
     pub fn manifest(&self) -> &Bytes {
         &self.body.manifest
+    }
+
+    /// The indexes that led to it, byte for byte, in the order of [`ArtifactFacts::indexes`].
+    pub fn indexes(&self) -> &[Bytes] {
+        &self.body.indexes
     }
 
     /// The component's bytes, which hash to [`crate::case::ComponentFacts::digest`]; none if the artifact has a defect.

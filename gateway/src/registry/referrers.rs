@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use url::Url;
 
-use crate::case::{Candidate, CandidateSource, Candidates, Defect, Digest};
+use crate::case::{Candidate, CandidateContent, CandidateSource, Candidates, Defect, Digest};
 use crate::reason::Code;
 
 use super::budgets::{
@@ -194,12 +194,12 @@ impl Search<'_> {
                 }
             };
             Some(async move {
-                let content = match bundle {
+                let bytes = match bundle {
                     Ok(bundle) => self.read_bundle(&bundle).await?,
                     Err(defect) => Err(defect),
                 };
-                source.digest = content.as_ref().ok().map(|bytes| Digest::of(bytes));
-                Ok::<_, Trouble>(Candidate { source, content })
+                source.digest = bytes.as_ref().ok().map(|bytes| Digest::of(bytes));
+                Ok::<_, Trouble>(Candidate { source, content: bytes.map(CandidateContent::Bundle) })
             })
         });
         let bundles: Vec<_> = bundles.collect();
@@ -368,7 +368,7 @@ fn next_page(links: &[String], url: &Url, first: &Url) -> Result<Option<Url>, Fa
 }
 
 fn source(via: &str, name: String) -> CandidateSource {
-    CandidateSource { via: via.to_owned(), name, media_type: None, digest: None }
+    CandidateSource { via: via.to_owned(), name, index: None, media_type: None, digest: None }
 }
 
 const API: &str = "referrers-api";
@@ -447,7 +447,8 @@ mod tests {
         async fn outcomes(&self) -> Vec<String> {
             let found = self.candidates().await.unwrap();
             let outcome = |one: &Candidate| match &one.content {
-                Ok(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+                Ok(CandidateContent::Bundle(bytes)) => String::from_utf8(bytes.to_vec()).unwrap(),
+                Ok(other) => panic!("{other:?} is no bundle"),
                 Err(defect) => defect.code.to_string(),
             };
             let mut outcomes: Vec<_> = found.list.iter().map(outcome).collect();
@@ -475,6 +476,7 @@ mod tests {
         let source = CandidateSource {
             via: "referrers-api".into(),
             name: a["digest"].as_str().unwrap().into(),
+            index: None,
             media_type: Some(BUNDLE.into()),
             digest: Some(Digest::of(b"bundle a")),
         };

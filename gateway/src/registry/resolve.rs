@@ -204,6 +204,7 @@ async fn body(inner: &Inner, upstream: &Upstream, repository: &str, digest: Dige
     }
     let facts = ArtifactFacts {
         digest,
+        indexes: Vec::new(),
         media_type: manifest.media_type,
         size_bytes: served.bytes.len() as u64,
         annotations: manifest.annotations,
@@ -219,7 +220,7 @@ async fn body(inner: &Inner, upstream: &Upstream, repository: &str, digest: Dige
         }),
         defects: manifest.defects,
     };
-    Ok(Arc::new(Body { facts, manifest: served.bytes, component }))
+    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes: Vec::new(), component }))
 }
 
 async fn ask_manifest(upstream: &Upstream, repository: &str, name: &str) -> Result<Answer, Trouble> {

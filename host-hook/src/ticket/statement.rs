@@ -166,6 +166,18 @@ pub enum Signer {
         /// SHA-256 of its SPKI DER, lower-case hex.
         keyid: String,
     },
+    /// A certificate of an own authority.
+    Certificate {
+        /// The authority's name in the gateway's configuration.
+        authority: String,
+        /// The subject alternative name.
+        san: String,
+    },
+    /// An nkey of wasmCloud 1.x.
+    LegacyNkey {
+        /// The account's public nkey.
+        issuer: String,
+    },
 }
 
 /// Where the decision stands in the audit log.

@@ -35,7 +35,11 @@ async fn managed_keys_sign() {
     for managed in [ManagedKey::generate().unwrap(), ManagedKey::generate_ed25519().unwrap()] {
         let (other, _other_folder) = key("other", &ManagedKey::generate().unwrap());
         let (release, _folder) = key("release", &managed);
-        let collector = collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![other, release] });
+        let collector = collector(&Settings {
+            roots: vec![root("acme", &sigstore)],
+            keys: vec![other, release],
+            ..Settings::default()
+        });
         for what in [message(), Content::SignStatement] {
             let bundle = sigstore.sign_with_key(&managed, cosign().signing(what.clone())).unwrap();
             let found = verified(&collector, bundle.clone()).await;
@@ -71,7 +75,8 @@ async fn another_key_is_not_trusted_whatever_it_hints() {
     let sigstore = Sigstore::new(start()).unwrap();
     let (trusted, other) = (ManagedKey::generate().unwrap(), ManagedKey::generate().unwrap());
     let (release, _folder) = key("release", &trusted);
-    let collector = collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release] });
+    let collector =
+        collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     let hint = |bundle: &[u8]| {
         let bundle: Value = serde_json::from_slice(bundle).unwrap();
         bundle["verificationMaterial"]["publicKey"]["hint"].clone()
@@ -239,7 +244,7 @@ async fn a_remembered_verdict_is_for_this_artifact_bundle_and_trust() {
 
     let other = Bytes::from_static(b"another manifest");
     let candidates = Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle.clone())] };
-    let evidence = collector.examine(&artifact(&other), &other, candidates, later()).await.unwrap();
+    let evidence = collector.examine(Exhibit::of(other), candidates, later()).await.unwrap();
     assert!(matches!(&evidence.findings[0], Finding::Rejected(found) if found.code == Code::SUBJECT_MISMATCH));
 
     let other = trusting(&Sigstore::new(start()).unwrap());
@@ -256,7 +261,7 @@ async fn times_from_the_future_are_asked_anew() {
     for (early_s, good) in [(CLOCK_SKEW_S + 1, false), (CLOCK_SKEW_S, true), (CLOCK_SKEW_S + 1, false)] {
         let now = signed - jiff::SignedDuration::from_secs(early_s);
         let candidates = Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle.clone())] };
-        let evidence = collector.examine(&artifact(&manifest), &manifest, candidates, now).await.unwrap();
+        let evidence = collector.examine(Exhibit::of(manifest.clone()), candidates, now).await.unwrap();
         match &evidence.findings[0] {
             Finding::Verified(_) => assert!(good, "{early_s} s early"),
             Finding::Rejected(found) => assert_eq!((good, &found.code), (false, &Code::TIMESTAMP_INVALID)),
@@ -270,8 +275,9 @@ async fn our_own_faults_are_outages() {
     let collector = trusting(&sigstore);
     let candidates =
         Candidates { looked_in: Vec::new(), list: vec![candidate("one", sigstore.sign(cosign()).unwrap())] };
-    let other = Bytes::from_static(b"not these bytes");
-    let outage = collector.examine(&artifact(&manifest()), &other, candidates, later()).await.unwrap_err();
+    let mut candidates = candidates;
+    candidates.list[0].source.index = Some(Digest::of(b"an index that did not lead here"));
+    let outage = collector.examine(Exhibit::of(manifest()), candidates, later()).await.unwrap_err();
     assert_eq!(outage.peer, Peer::Internal);
 }
 
@@ -294,8 +300,8 @@ fn trust_is_read_from_files() {
         path
     };
     let load = |path: &std::path::Path| {
-        let root = RootSettings { name: "a".into(), trusted_root: RootSource::File(path.into()), max_age_s: 60 };
-        Trust::load(&Settings { roots: vec![root], keys: Vec::new() })
+        let root = RootSettings { max_age_s: 60, ..RootSettings::new("a", RootSource::File(path.into())) };
+        Trust::load(&Settings { roots: vec![root], ..Settings::default() })
     };
     let json = sigstore.trusted_root_json();
     let path = write("good.json", json.as_bytes());
@@ -314,8 +320,8 @@ fn trust_is_read_from_files() {
         assert!(matches!(load(&write("broken.json", broken.as_bytes())), Err(StartError::Root { .. })), "{broken}");
     }
     for pem in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "\u{0}"] {
-        let keys = vec![KeySettings { name: "k".into(), pem: write("key.pub", pem.as_bytes()) }];
-        let loaded = Trust::load(&Settings { roots: Vec::new(), keys });
+        let keys = vec![KeySettings::new("k", &write("key.pub", pem.as_bytes()))];
+        let loaded = Trust::load(&Settings { keys, ..Settings::default() });
         assert!(matches!(loaded, Err(StartError::Key { .. })), "{pem}");
     }
 }
@@ -323,7 +329,7 @@ fn trust_is_read_from_files() {
 #[test]
 fn trust_says_its_age_and_digest() {
     let (one, two) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
-    let load = |roots| Trust::load(&Settings { roots, keys: Vec::new() }).unwrap();
+    let load = |roots| Trust::load(&Settings { roots, ..Settings::default() }).unwrap();
     let trust = load(vec![root("acme", &one)]);
     let facts = trust.facts(later());
     assert_eq!((facts[0].age_s, facts[0].max_age_s), (24 * 60 * 60, Some(60)));

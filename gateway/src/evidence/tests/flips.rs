@@ -15,7 +15,8 @@ static GOOD: LazyLock<(Trust, Vec<Vec<u8>>)> = LazyLock::new(|| {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
     let (key, _folder) = key("release", &managed);
-    let trust = Trust::load(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![key] }).unwrap();
+    let trust = Trust::load(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![key], ..Settings::default() })
+        .unwrap();
     let statement = || Content::Statement {
         predicate_type: "https://slsa.dev/provenance/v1".into(),
         predicate: serde_json::json!({"builder": "https://builder.example", "level": 3}),
@@ -33,7 +34,7 @@ static GOOD: LazyLock<(Trust, Vec<Vec<u8>>)> = LazyLock::new(|| {
 fn said(bundle: &[u8]) -> Option<VerifiedFinding> {
     let manifest = manifest();
     let about = About { digest: Digest::of(&manifest), bytes: Some(&manifest) };
-    let source = CandidateSource { via: "file".into(), name: "x".into(), media_type: None, digest: None };
+    let source = CandidateSource { via: "file".into(), name: "x".into(), index: None, media_type: None, digest: None };
     let verified = verify(&GOOD.0, about, Claim::read(bundle, Versions::V03).ok()?).ok()?;
     Some(verified.finding(source))
 }

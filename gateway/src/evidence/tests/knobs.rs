@@ -170,7 +170,7 @@ async fn of_several_roots_the_right_one_counts() {
     let (ours, theirs) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
     for order in [["ours", "theirs"], ["theirs", "ours"]] {
         let roots = order.map(|name| root(name, if name == "ours" { &ours } else { &theirs })).to_vec();
-        let collector = collector(&Settings { roots, keys: Vec::new() });
+        let collector = collector(&Settings { roots, ..Settings::default() });
         for (name, sigstore) in [("ours", &ours), ("theirs", &theirs)] {
             assert_eq!(verified(&collector, sigstore.sign(cosign()).unwrap()).await.trust, name);
             let bundle = sigstore.sign(cosign().with(Knob::SignatureOfAnotherContent)).unwrap();

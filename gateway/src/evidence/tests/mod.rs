@@ -7,14 +7,12 @@ mod flips;
 mod knobs;
 mod shapes;
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Collector, InlineRoot, KeySettings, RootSettings, RootSource, Settings, Trust};
+use super::{Collector, Exhibit, InlineRoot, KeySettings, RootSettings, RootSource, Settings, Trust};
 use crate::case::{
-    ArtifactFacts, Candidate, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
+    Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
 };
 use crate::dev::sigstore::{ManagedKey, Sign, Sigstore};
 use crate::reason::Code;
@@ -41,7 +39,7 @@ fn cosign() -> Sign {
 fn root(name: &str, sigstore: &Sigstore) -> RootSettings {
     let json = sigstore.trusted_root_json();
     let trusted_root = RootSource::Inline(InlineRoot { json, refreshed_at: start() });
-    RootSettings { name: name.into(), trusted_root, max_age_s: 60 }
+    RootSettings { max_age_s: 60, ..RootSettings::new(name, trusted_root) }
 }
 
 /// A key's file and the folder it lives in.
@@ -49,7 +47,7 @@ fn key(name: &str, key: &ManagedKey) -> (KeySettings, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let pem = folder.path().join("key.pub");
     std::fs::write(&pem, key.public_pem()).unwrap();
-    (KeySettings { name: name.into(), pem }, folder)
+    (KeySettings::new(name, &pem), folder)
 }
 
 fn collector(settings: &Settings) -> Collector {
@@ -57,30 +55,19 @@ fn collector(settings: &Settings) -> Collector {
 }
 
 fn trusting(sigstore: &Sigstore) -> Collector {
-    collector(&Settings { roots: vec![root("acme", sigstore)], keys: Vec::new() })
-}
-
-fn artifact(manifest: &[u8]) -> ArtifactFacts {
-    ArtifactFacts {
-        digest: Digest::of(manifest),
-        media_type: "application/vnd.oci.image.manifest.v1+json".into(),
-        size_bytes: manifest.len() as u64,
-        annotations: BTreeMap::new(),
-        config: None,
-        component: None,
-        defects: Vec::new(),
-    }
+    collector(&Settings { roots: vec![root("acme", sigstore)], ..Settings::default() })
 }
 
 fn candidate(name: &str, bundle: impl Into<Bytes>) -> Candidate {
-    let source = CandidateSource { via: "referrers-api".into(), name: name.into(), media_type: None, digest: None };
-    Candidate { source, content: Ok(bundle.into()) }
+    let source =
+        CandidateSource { via: "referrers-api".into(), name: name.into(), index: None, media_type: None, digest: None };
+    Candidate { source, content: Ok(CandidateContent::Bundle(bundle.into())) }
 }
 
 async fn examine(collector: &Collector, list: Vec<Candidate>) -> Evidence {
     let manifest = manifest();
     let candidates = Candidates { looked_in: vec!["referrers-api".into()], list };
-    collector.examine(&artifact(&manifest), &manifest, candidates, later()).await.unwrap()
+    collector.examine(Exhibit::of(manifest), candidates, later()).await.unwrap()
 }
 
 /// The finding of one bundle.

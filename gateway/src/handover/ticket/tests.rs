@@ -48,6 +48,7 @@ fn grant_with(purpose: Purpose, imports: Vec<String>) -> Grant {
         },
         artifact: ArtifactFacts {
             digest: Digest::of(b"manifest"),
+            indexes: Vec::new(),
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
             size_bytes: 8,
             annotations: BTreeMap::new(),

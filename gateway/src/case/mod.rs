@@ -3,11 +3,13 @@
 //! A [`Case`] is the input of the Rego policy, the body of the audit record and what `explain` and `replay` read. Its
 //! canonical form is RFC 8785 JSON; its schema is generated to `policies/case.schema.json`. It never holds component bytes.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
+mod candidate;
+mod reference;
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
+pub use self::candidate::{Candidate, CandidateContent, Candidates, CosignLayer};
+pub use self::reference::{Reference, ReferenceError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -154,6 +156,10 @@ pub struct ArtifactFacts {
     /// The manifest's digest: what evidence and decisions are about.
     #[schemars(with = "String")]
     pub digest: Digest,
+    /// The indexes it was reached through, outermost first: each names the next by digest, the last names the artifact.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[schemars(with = "Vec<String>")]
+    pub indexes: Vec<Digest>,
     /// The manifest's media type.
     pub media_type: String,
     /// The manifest's size in bytes.
@@ -215,7 +221,7 @@ pub struct Defect {
 pub struct Evidence {
     /// The trust that candidates were checked against.
     pub trust: Vec<TrustFacts>,
-    /// Where candidates were looked for, in order: `referrers-api`, `fallback-tag`, `file`.
+    /// Where candidates were looked for, in order: `referrers-api`, `fallback-tag`, `cosign-tags`, `component`, `file`.
     pub looked_in: Vec<String>,
     /// One for each candidate, sorted by source; none is left out.
     pub findings: Vec<Finding>,
@@ -273,10 +279,14 @@ impl Finding {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateSource {
-    /// `referrers-api`, `fallback-tag` or `file`.
+    /// `referrers-api`, `fallback-tag`, `cosign-tags`, `component` or `file`.
     pub via: String,
-    /// The referrer manifest's digest, or the file's name.
+    /// The referrer manifest's digest, the cosign tag with the layer's number, the custom section's name, or the file's.
     pub name: String,
+    /// The index that it is about, where it is not about the artifact itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schemars(with = "Option<String>")]
+    pub index: Option<Digest>,
     /// The bundle's media type as announced.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub media_type: Option<String>,
@@ -304,7 +314,7 @@ pub struct VerifiedFinding {
     /// The statement's predicate type, for DSSE.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predicate_type: Option<String>,
-    /// The statement's predicate, from the verified bytes, for DSSE.
+    /// The statement's predicate, from the verified bytes, for DSSE; the `wascap` claims, for those.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predicate: Option<Value>,
 }
@@ -317,6 +327,8 @@ pub enum FindingKind {
     Signature,
     /// A statement of another predicate type.
     Attestation,
+    /// A wasmCloud 1.x token in the component itself: no signature in the sense of a policy's `signatures`.
+    WascapClaims,
 }
 
 /// Who signed.
@@ -338,6 +350,20 @@ pub enum Signer {
         name: String,
         /// SHA-256 of its SPKI DER, lower-case hex.
         keyid: String,
+    },
+    /// A certificate of an own authority, without an OIDC issuer.
+    Certificate {
+        /// The trust root's name in the configuration.
+        authority: String,
+        /// The one subject alternative name.
+        san: San,
+    },
+    /// An nkey of wasmCloud 1.x.
+    LegacyNkey {
+        /// The account's public nkey, `A…`: who signed.
+        issuer: String,
+        /// The module's or provider's public nkey, `M…` or `V…`: what it is called.
+        subject: String,
     },
 }
 
@@ -440,24 +466,6 @@ pub enum ExternKind {
     Value,
 }
 
-/// A piece of possible evidence on its way from `registry` (or a file) to `evidence`; nothing about it is believed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Where it came from.
-    pub source: CandidateSource,
-    /// The bundle's bytes as received, or why they cannot be looked at.
-    pub content: Result<Bytes, Defect>,
-}
-
-/// All candidates of one artifact.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Candidates {
-    /// Where was looked, in order: `referrers-api`, `fallback-tag`, `file`.
-    pub looked_in: Vec<String>,
-    /// What was found, each accounted for.
-    pub list: Vec<Candidate>,
-}
-
 /// What was decided on a case, as it is recorded and answered. Data only: a [`crate::policy::Decision`] is the proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -525,242 +533,4 @@ impl Case {
 /// Never for our own types: they hold no floats and no maps with keys other than text.
 pub fn canonical_json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json_canonicalizer::to_vec(value).expect("our records are JSON: text keys, no floats")
-}
-
-/// An OCI reference: `REGISTRY/REPOSITORY[:TAG][@DIGEST]`, at least one of tag and digest.
-///
-/// The registry is always named: there is no default registry and no `library/`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reference {
-    registry: String,
-    repository: String,
-    tag: Option<String>,
-    digest: Option<Digest>,
-}
-
-impl Reference {
-    /// The longest reference that is parsed, in bytes (distribution-spec: host and name at most 255).
-    pub const MAX_BYTES: usize = 255 + 1 + 128 + 1 + 71;
-
-    /// The registry as written: `ghcr.io`, `127.0.0.1:5000`.
-    pub fn registry(&self) -> &str {
-        &self.registry
-    }
-
-    /// The repository: `acme/cart`.
-    pub fn repository(&self) -> &str {
-        &self.repository
-    }
-
-    /// The tag, if there is one.
-    pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
-    }
-
-    /// The digest, if there is one.
-    pub fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.registry, self.repository)?;
-        if let Some(tag) = &self.tag {
-            write!(f, ":{tag}")?;
-        }
-        if let Some(digest) = &self.digest {
-            write!(f, "@{digest}")?;
-        }
-        Ok(())
-    }
-}
-
-/// Why a text is no reference.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReferenceError {
-    /// Longer than [`Reference::MAX_BYTES`].
-    #[error("reference is longer than {} bytes", Reference::MAX_BYTES)]
-    TooLong,
-    /// No registry in front of the first `/`.
-    #[error("reference names no registry: expected `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:…`")]
-    NoRegistry,
-    /// The registry is not `host` or `host:port`.
-    #[error("registry is not `host` or `host:port`")]
-    Registry,
-    /// The repository breaks the grammar of distribution-spec.
-    #[error("repository is not lower-case words joined by `/`, `.`, `_` or `-`")]
-    Repository,
-    /// The tag breaks the grammar of distribution-spec.
-    #[error("tag is not 1 to 128 of `A-Z a-z 0-9 . _ -`")]
-    Tag,
-    /// The digest is none.
-    #[error("digest is not `sha256:` and 64 lower-case hex digits")]
-    Digest(#[from] DigestError),
-    /// Neither tag nor digest: there is no default tag.
-    #[error("reference has neither tag nor digest: add `:TAG` or `@sha256:…`")]
-    NoTagOrDigest,
-}
-
-impl FromStr for Reference {
-    type Err = ReferenceError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.len() > Self::MAX_BYTES {
-            return Err(ReferenceError::TooLong);
-        }
-        let (name, digest) = match text.split_once('@') {
-            Some((name, digest)) => (name, Some(digest.parse()?)),
-            None => (text, None),
-        };
-        let (registry, rest) = name.split_once('/').ok_or(ReferenceError::NoRegistry)?;
-        let (repository, tag) = match rest.split_once(':') {
-            Some((repository, tag)) => (repository, Some(tag)),
-            None => (rest, None),
-        };
-        if !is_registry(registry) {
-            return Err(ReferenceError::Registry);
-        }
-        if !is_repository(repository) || registry.len() + 1 + repository.len() > 255 {
-            return Err(ReferenceError::Repository);
-        }
-        if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(ReferenceError::Tag);
-        }
-        if tag.is_none() && digest.is_none() {
-            return Err(ReferenceError::NoTagOrDigest);
-        }
-        Ok(Self {
-            registry: registry.to_owned(),
-            repository: repository.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
-    }
-}
-
-impl Serialize for Reference {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Reference {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// `localhost`, a name with a dot, an IPv4 address or `[v6]`, each with an optional port: never a bare word, which would
-/// read as the first part of a repository.
-fn is_registry(text: &str) -> bool {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((v6, port)) if v6.parse::<std::net::Ipv6Addr>().is_ok() => {
-                return port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-            }
-            _ => return false,
-        },
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    let label = |label: &str| {
-        !label.is_empty()
-            && label.len() <= 63
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    port.is_none_or(is_port)
-        && (host.contains('.') || host == "localhost" || port.is_some())
-        && host.split('.').all(label)
-}
-
-fn is_port(text: &str) -> bool {
-    text.len() <= 5 && !text.starts_with('0') && text.parse::<u16>().is_ok_and(|port| port != 0)
-}
-
-/// distribution-spec: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`.
-fn is_repository(text: &str) -> bool {
-    text.split('/').all(|part| {
-        let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let bytes = part.as_bytes();
-        let ends_well = bytes.first().copied().is_some_and(alnum) && bytes.last().copied().is_some_and(alnum);
-        ends_well
-            && part
-                .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-                .filter(|between| !between.is_empty())
-                .all(|between| matches!(between, "." | "_" | "__") || between.bytes().all(|b| b == b'-'))
-    })
-}
-
-/// distribution-spec: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
-fn is_tag(text: &str) -> bool {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    text.len() <= 128
-        && text.as_bytes().first().copied().is_some_and(word)
-        && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn refuses_references_that_would_be_read_two_ways() {
-        for text in [
-            "",
-            "cart",
-            "cart:1",
-            "acme/cart:1",
-            "ghcr.io/acme/cart",
-            "ghcr.io/Acme/cart:1",
-            "ghcr.io/acme//cart:1",
-            "ghcr.io/../x:1",
-            "ghcr.io/acme/cart:",
-            "ghcr.io/acme/cart:-x",
-            "ghcr.io/acme/cart@sha256:12",
-            "user@ghcr.io/acme/cart:1",
-            "ghcr.io/a___b:1",
-            "ghcr.io:0/a:1",
-            "ghcr.io:99999/a:1",
-            "ghcr.io/a/:1",
-            "GHCR.io/a:1",
-            "ghcr.io/a:1\n",
-            "ghcr.io/%2e%2e/a:1",
-            "http://ghcr.io/a:1",
-            "[::1/a:1",
-            "ghcr..io/a:1",
-        ] {
-            assert!(text.parse::<Reference>().is_err(), "`{text}` was taken");
-        }
-    }
-
-    #[test]
-    fn takes_the_usual_forms() {
-        let digest = Digest::of(b"");
-        for text in [
-            "ghcr.io/acme/cart:1.4".to_owned(),
-            "127.0.0.1:5000/a:latest".into(),
-            "localhost:5000/a__b/c-d.e:v1".into(),
-            "[::1]:5000/a:1".into(),
-            format!("ghcr.io/acme/cart@{digest}"),
-            format!("ghcr.io/acme/cart:1.4@{digest}"),
-        ] {
-            assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn printing_a_parsed_reference_gives_the_same_text(text in "[a-z0-9.:/@_\\[\\]-]{0,40}") {
-            if let Ok(reference) = text.parse::<Reference>() {
-                prop_assert_eq!(reference.to_string(), text);
-            }
-        }
-    }
 }
