@@ -16,9 +16,10 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         .map(|defect| Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str()))
         .collect();
     if let Some(pinned) = &case.reference.digest
-        && *pinned != case.artifact.digest
+        && *pinned != *case.artifact.indexes.first().unwrap_or(&case.artifact.digest)
     {
-        let detail = format!("the reference pins `{pinned}`, the manifest hashes to `{}`", case.artifact.digest);
+        let found = case.artifact.indexes.first().unwrap_or(&case.artifact.digest);
+        let detail = format!("the reference pins `{pinned}`, the manifest hashes to `{found}`");
         reasons.push(Reason::new(Code::DIGEST_MISMATCH, case.reference.text.as_str(), detail));
     }
     match &case.surface {

@@ -49,6 +49,10 @@ pub(super) const CONFIG_BYTES: u64 = 1 << 20;
 pub(super) const COMPONENT_BYTES: u64 = 256 << 20;
 /// Descriptors of one manifest (CVE-2023-2253: descriptors size allocations elsewhere).
 pub(super) const DESCRIPTORS: usize = 128;
+/// Entries of an index that a component may be reached through.
+pub(super) const INDEX_CHILDREN: usize = 32;
+/// Indexes between a reference and its component: an index of indexes is the most there is.
+pub(super) const INDEX_DEPTH: usize = 2;
 /// Keys and values of one manifest's annotations, in bytes: they are recorded in the case.
 pub(super) const ANNOTATION_BYTES: usize = 256 << 10;
 /// Imports that a config may claim: they are recorded in the case.

@@ -11,8 +11,9 @@ use super::budgets::{COMPONENT_BYTES, CONFIG_BYTES, DESCRIPTORS};
 use super::document::{
     self, DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, is_media_type, over_limit, shown,
 };
+use super::index::{self, Entry};
 
-/// A manifest as judged: either nothing is wrong with it, or it has a defect and no component.
+/// A manifest as judged: it has a component, or a child that may have one, or a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     /// The media type that its bytes, or else the registry, give it; `application/octet-stream` if neither gives one.
@@ -23,6 +24,8 @@ pub(super) struct Manifest {
     pub config: Option<Descriptor>,
     /// The one layer that is a component.
     pub component: Option<Descriptor>,
+    /// The one child that can be meant, if this is an index.
+    pub child: Option<Descriptor>,
     /// What is wrong with it.
     pub defects: Vec<Defect>,
 }
@@ -38,10 +41,11 @@ impl Manifest {
             annotations: BTreeMap::new(),
             config: None,
             component: None,
+            child: None,
             defects: Vec::new(),
         };
         if let Err(defect) = manifest.read(bytes, content_type) {
-            manifest.component = None;
+            (manifest.component, manifest.child) = (None, None);
             manifest.defects.push(defect);
         }
         manifest
@@ -52,9 +56,12 @@ impl Manifest {
         let shape = Shape::of(&value, content_type)?;
         self.media_type = shape.media_type.to_owned();
         self.annotations = shape.annotations;
-        let Parts::Image { config, layers } = shape.parts else {
-            let detail = "an index of several artifacts: ask for one of them by its digest";
-            return Err(unsupported("mediaType", detail));
+        let (config, layers) = match shape.parts {
+            Parts::Image { config, layers } => (config, layers),
+            Parts::Index { entries } => {
+                self.child = Some(index::only_component(entries)?);
+                return Ok(());
+            }
         };
         let config = self.config.insert(config);
         if config.media_type.starts_with("application/vnd.wasmcloud.provider") {
@@ -105,8 +112,11 @@ pub(super) enum Parts {
         /// The layers, in order.
         layers: Vec<Descriptor>,
     },
-    /// An index, whose entries nobody here reads.
-    Index,
+    /// An index.
+    Index {
+        /// What it lists, in order.
+        entries: Vec<Entry>,
+    },
 }
 
 impl<'a> Shape<'a> {
@@ -144,7 +154,8 @@ impl<'a> Shape<'a> {
             }
             (true, None, None, Some(children)) => {
                 within_limit("manifests", children)?;
-                Parts::Index
+                let entry = |(position, entry)| Entry::of(entry, &format!("manifests[{position}]"));
+                Parts::Index { entries: children.iter().enumerate().map(entry).collect::<Result<_, _>>()? }
             }
             (false, ..) => return Err(invalid("manifest", "expected `config`, `layers` and no `manifests`")),
             (true, ..) => return Err(invalid("manifest", "expected `manifests`, no `config` and no `layers`")),
@@ -254,7 +265,7 @@ mod tests {
             assert!(code(&change).starts_with("manifest-invalid"), "{change}");
         }
         let index = json!({"mediaType": OCI_INDEX, "layers": null, "config": null, "manifests": []});
-        assert_eq!(code(&index), "artifact-unsupported mediaType");
+        assert_eq!(code(&index), "artifact-unsupported manifests");
     }
 
     #[test]

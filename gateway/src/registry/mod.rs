@@ -22,11 +22,14 @@ mod fault;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod index;
 mod manifest;
 #[cfg(test)]
 mod peer;
 mod referrers;
 mod resolve;
+#[cfg(test)]
+mod resolve_index_tests;
 mod settings;
 mod token;
 mod upstream;
@@ -91,9 +94,28 @@ impl Registry {
             .with_hint(detail)
         };
         let upstream = self.inner.upstreams.of_registry(reference.registry()).map_err(gone)?;
-        let (repository, subject) = (reference.repository(), artifact.digest());
-        let search = referrers::candidates(&upstream, repository, subject);
-        let found = self.inner.memory.one_search(&upstream, repository, subject, search).await;
+        let repository = reference.repository();
+        let indexes = &artifact.facts().indexes;
+        let subjects = [artifact.digest()].into_iter().chain(indexes);
+        let searches = subjects.map(|subject| self.search(&upstream, repository, subject));
+        let mut searched = futures::future::try_join_all(searches).await?.into_iter();
+        let mut found = searched.next().expect("the artifact itself is searched for");
+        // A signature of an index covers what the index leads to: it is looked for as well, and says what it is about.
+        for (index, about_index) in indexes.iter().zip(searched) {
+            found.looked_in.extend(about_index.looked_in);
+            found.list.extend(about_index.list.into_iter().map(|mut candidate| {
+                candidate.source.index = Some(*index);
+                candidate
+            }));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        found.looked_in.retain(|place| seen.insert(place.clone()));
+        Ok(found)
+    }
+
+    async fn search(&self, upstream: &Upstream, repository: &str, subject: &Digest) -> Result<Candidates, Outage> {
+        let search = referrers::candidates(upstream, repository, subject);
+        let found = self.inner.memory.one_search(upstream, repository, subject, search).await;
         found.map_err(Trouble::into_outage)
     }
 

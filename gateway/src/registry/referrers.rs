@@ -261,7 +261,7 @@ impl Kind {
         let shape = Shape::of(&value, &answer.content_type)?;
         let (config, layers) = match &shape.parts {
             Parts::Image { config, layers } => (Some(config), layers.as_slice()),
-            Parts::Index => (None, [].as_slice()),
+            Parts::Index { .. } => (None, [].as_slice()),
         };
         let config_type = config.map(|config| config.media_type.as_str()).filter(|kind| *kind != OCI_EMPTY);
         let named: Vec<&str> = shape.artifact_type.into_iter().chain(config_type).collect();

@@ -7,17 +7,17 @@ use moka::future::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Digest, Reference, Timestamp};
+use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect, Digest, Reference, Timestamp};
 
 use super::Inner;
 use super::artifact::Body;
 use super::blobs::Blobs;
 use super::budgets::{
-    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE, SEARCH_LIFE,
-    SEARCHES, TAGS,
+    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE,
+    SEARCH_LIFE, SEARCHES, TAGS,
 };
 use super::config;
-use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST};
+use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, over_limit, shown};
 use super::fault::{Fault, Trouble};
 use super::fetch::Answer;
 use super::manifest::Manifest;
@@ -76,7 +76,11 @@ impl Memory {
             artifacts: Cache::builder()
                 .max_capacity(ARTIFACTS_HELD_BYTES)
                 .weigher(move |_, Held(body)| {
-                    weight(body.manifest.len() + body.component.as_ref().map_or(0, Bytes::len))
+                    weight(
+                        body.manifest.len()
+                            + body.indexes.iter().map(Bytes::len).sum::<usize>()
+                            + body.component.as_ref().map_or(0, Bytes::len),
+                    )
                 })
                 .time_to_live(PRESENCE_LIFE)
                 .build(),
@@ -169,21 +173,68 @@ async fn digest_of_tag(
     tag.map(|tag| tag.digest).map_err(|trouble: Arc<Trouble>| Trouble::clone(&trouble))
 }
 
-/// The artifact of a digest; its manifest comes from memory only if this repository served it.
+/// The artifact of a digest: through indexes, if there are any, to the one manifest that is a component's.
 async fn body(inner: &Inner, upstream: &Upstream, repository: &str, digest: Digest) -> Result<Arc<Body>, Trouble> {
-    let key = (upstream.name.clone(), repository.to_owned(), digest);
-    let served = match inner.memory.manifests.get(&key).await {
-        Some(served) => served,
-        None => {
-            let answer = ask_manifest(upstream, repository, &digest.to_string()).await?;
-            if answer.digest != digest {
-                let fault = Fault::DigestMismatch { expected: digest, found: answer.digest };
-                return Err(registry_trouble(upstream, reading_manifest(repository, &digest.to_string()), fault));
-            }
-            remember(inner, upstream, repository, answer).await
-        }
-    };
+    let mut served = serve(inner, upstream, repository, digest).await?;
+    let (mut digest, mut indexes) = (digest, Vec::new());
     let mut manifest = Manifest::judge(&served.bytes, &served.content_type);
+    while let Some(child) = manifest.child.take() {
+        if indexes.len() == INDEX_DEPTH {
+            let detail = format!("an index below {INDEX_DEPTH} others");
+            manifest.defects.push(over_limit("manifests", detail));
+            break;
+        }
+        let below = serve(inner, upstream, repository, child.digest).await?;
+        if let Err(defect) = announced(&child, &below) {
+            // The bytes are what the digest says, so it is the index that lies.
+            manifest.defects.push(defect);
+            break;
+        }
+        indexes.push((digest, std::mem::replace(&mut served, below).bytes));
+        digest = child.digest;
+        manifest = Manifest::judge(&served.bytes, &served.content_type);
+    }
+    leaf(inner, upstream, repository, Found { digest, served, indexes, manifest }).await
+}
+
+/// What a digest led to.
+struct Found {
+    digest: Digest,
+    served: Served,
+    indexes: Vec<(Digest, Bytes)>,
+    manifest: Manifest,
+}
+
+/// Whether a child is as long as its index says, and of the kind.
+fn announced(child: &Descriptor, below: &Served) -> Result<(), Defect> {
+    let found = below.bytes.len() as u64;
+    if found != child.size_bytes {
+        return Err(invalid("manifests", format!("`{}` has {found} bytes, not {}", child.digest, child.size_bytes)));
+    }
+    if below.content_type != child.media_type {
+        let found = shown(&below.content_type);
+        return Err(invalid("manifests", format!("`{}` is `{found}`, not `{}`", child.digest, child.media_type)));
+    }
+    Ok(())
+}
+
+/// A manifest by its digest; it comes from memory only if this repository served it.
+async fn serve(inner: &Inner, upstream: &Upstream, repository: &str, digest: Digest) -> Result<Served, Trouble> {
+    let key = (upstream.name.clone(), repository.to_owned(), digest);
+    if let Some(served) = inner.memory.manifests.get(&key).await {
+        return Ok(served);
+    }
+    let answer = ask_manifest(upstream, repository, &digest.to_string()).await?;
+    if answer.digest != digest {
+        let fault = Fault::DigestMismatch { expected: digest, found: answer.digest };
+        return Err(registry_trouble(upstream, reading_manifest(repository, &digest.to_string()), fault));
+    }
+    Ok(remember(inner, upstream, repository, answer).await)
+}
+
+/// Config and component of what was found.
+async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found) -> Result<Arc<Body>, Trouble> {
+    let Found { digest, served, indexes, mut manifest } = found;
     let mut claimed_imports = None;
     let mut component = None;
     if let (Some(layer), Some(config)) = (&manifest.component, &manifest.config) {
@@ -198,13 +249,16 @@ async fn body(inner: &Inner, upstream: &Upstream, repository: &str, digest: Dige
             Err(defect) => manifest.defects.push(defect),
         }
     }
+    let (index_digests, indexes): (Vec<_>, Vec<_>) = indexes.into_iter().unzip();
     if !manifest.defects.is_empty() {
         manifest.component = None;
-        inner.memory.manifests.invalidate(&key).await;
+        for digest in index_digests.iter().chain([&digest]) {
+            inner.memory.manifests.invalidate(&(upstream.name.clone(), repository.to_owned(), *digest)).await;
+        }
     }
     let facts = ArtifactFacts {
         digest,
-        indexes: Vec::new(),
+        indexes: index_digests,
         media_type: manifest.media_type,
         size_bytes: served.bytes.len() as u64,
         annotations: manifest.annotations,
@@ -220,7 +274,7 @@ async fn body(inner: &Inner, upstream: &Upstream, repository: &str, digest: Dige
         }),
         defects: manifest.defects,
     };
-    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes: Vec::new(), component }))
+    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes, component }))
 }
 
 async fn ask_manifest(upstream: &Upstream, repository: &str, name: &str) -> Result<Answer, Trouble> {
