@@ -2,6 +2,7 @@
 
 #![cfg(feature = "dev")]
 
+mod checkpoints;
 mod collecting;
 mod flips;
 mod knobs;

@@ -12,7 +12,7 @@ fn message() -> Content {
 }
 
 #[tokio::test]
-async fn grafted_log_entries_do_not_match() {
+async fn a6_1_a6_2_grafted_log_entries_do_not_match() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     for log in LOGS {
@@ -55,7 +55,7 @@ async fn grafted_log_entries_do_not_match() {
 }
 
 #[tokio::test]
-async fn one_of_two_entries_without_proof_is_told() {
+async fn a6_4_one_of_two_entries_without_proof_is_told() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     for position in [0, 1] {
@@ -71,7 +71,7 @@ async fn one_of_two_entries_without_proof_is_told() {
 }
 
 #[tokio::test]
-async fn other_media_types_are_unsupported() {
+async fn a6_4_a_relabelled_bundle_is_unsupported() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     let good = sigstore.sign(cosign()).unwrap();
