@@ -33,6 +33,8 @@ pub(super) enum Versions {
     /// v0.3 with an inclusion proof on each entry. Media types are not signed: whoever relabels a bundle v0.1 may leave out
     /// the proof.
     V03,
+    /// What cosign v2 kept in annotations, as v0.1 with one entry: the only one whose proof may be the log's promise.
+    CosignV2,
     /// v0.1 to v0.3, for the conformance vectors.
     Any,
 }
@@ -52,6 +54,11 @@ impl Claim {
         limit("a bundle", "commas and brackets", breadth(bytes), BUNDLE_BREADTH_MAX)?;
         let value = strict_json::parse(bytes, strict_json::MAX_DEPTH)
             .map_err(|error| malformed(format!("the bundle cannot be read: {error}")))?;
+        Self::of(value, bytes.len(), versions)
+    }
+
+    /// Reads a bundle of `size_bytes` that is parsed already.
+    pub(super) fn of(value: Value, size_bytes: usize, versions: Versions) -> Result<Self, Rejection> {
         let fields = object(Some(&value), "the bundle")?;
         known(fields, "the bundle", &["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"])?;
         if versions == Versions::V03 {
@@ -59,7 +66,7 @@ impl Claim {
         }
         let content = exactly_one(fields, "the bundle", &CONTENTS)?;
         if content == "messageSignature" {
-            limit("a bundle without statement", "bytes", bytes.len(), SIGNATURE_BYTES_MAX)?;
+            limit("a bundle without statement", "bytes", size_bytes, SIGNATURE_BYTES_MAX)?;
         } else {
             envelope(object(fields.get(content), content)?)?;
         }
@@ -127,6 +134,9 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
         if versions == Versions::V03 && !entry.get("inclusionProof").is_some_and(Value::is_object) {
             let found = format!("none on entry {index} of {}", entries.len());
             return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "an inclusion proof on each log entry", found));
+        }
+        if versions == Versions::CosignV2 && !entry.get("inclusionPromise").is_some_and(Value::is_object) {
+            return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "the log's promise on the entry", "none"));
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use moka::sync::Cache;
 
 use super::claim::{Claim, Versions};
 use super::exhibit::Exhibit;
+use super::legacy;
 use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, PREDICATES_BYTES_MAX, VERDICT_CACHE_BYTES};
 use super::rejection::{Fault, Rejection};
 use super::trust::Trust;
@@ -132,12 +133,13 @@ impl Checker {
             return Ok(verdict.result.clone());
         }
         let checked = match content {
-            CandidateContent::Bundle(bytes) => Claim::read(bytes, Versions::V03).map_err(Fault::from),
-            CandidateContent::CosignSignature(_) | CandidateContent::CosignAttestation(_) => {
-                Err(Rejection::new(Code::BUNDLE_UNSUPPORTED, "a signature of cosign v2 is not read yet").into())
-            }
+            CandidateContent::Bundle(bytes) => Claim::read(bytes, Versions::V03)
+                .map_err(Fault::from)
+                .and_then(|claim| verify(&self.trust, about, claim)),
+            CandidateContent::CosignSignature(layer) => legacy::signature(&self.trust, about, layer),
+            CandidateContent::CosignAttestation(layer) => legacy::attestation(&self.trust, about, layer),
         };
-        let result = match checked.and_then(|claim| verify(&self.trust, about, claim)) {
+        let result = match checked {
             Ok(verified) => Ok(verified),
             Err(Fault::Candidate(rejection)) => Err(rejection),
             Err(Fault::Ours(outage)) => return Err(outage),

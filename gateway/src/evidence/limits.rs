@@ -4,6 +4,10 @@
 pub const SIGNATURE_BYTES_MAX: usize = 1 << 20;
 /// The largest bundle with a DSSE envelope, in bytes (`design.md` §12).
 pub const ATTESTATION_BYTES_MAX: usize = 16 << 20;
+/// The largest simple-signing payload of cosign v2, in bytes (a usual one has 250; the rest are the signer's annotations).
+pub const SIMPLE_SIGNING_BYTES_MAX: usize = 64 << 10;
+/// The names and values of one layer's annotations, in bytes (as in `registry`; a usual signature has 8 KiB of them).
+pub const COSIGN_ANNOTATION_BYTES_MAX: usize = 256 << 10;
 /// What all candidates of one artifact may have together, in bytes; small ones are counted first, so that nobody crowds out
 /// a signature with padding (`design.md` §12).
 pub const EVIDENCE_BYTES_MAX: usize = 32 << 20;

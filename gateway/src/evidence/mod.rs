@@ -1,13 +1,15 @@
 //! Who vouches: candidates become findings, each verified or rejected.
 //!
 //! The order for one candidate is: size ([`limits`]), shape (`claim.rs`), cryptography (`verify.rs`, by `sigstore-verify`),
-//! the leaf certificate's profile (`certificate.rs`), the statement (`statement.rs`). Whether the signer is one that the
+//! the leaf certificate's profile (`certificate.rs`), the statement (`statement.rs`); what cosign v2 left takes the same way
+//! (`legacy/`). Whether the signer is one that the
 //! policy wants is for the policy; here everybody whose bundle verifies is named.
 
 mod certificate;
 mod claim;
 mod collector;
 mod exhibit;
+mod legacy;
 pub mod limits;
 mod one_bundle;
 mod rejection;

@@ -12,7 +12,7 @@ use super::certificate::{self, ClaimedIssuer};
 use super::claim::Claim;
 use super::limits::breadth;
 use super::rejection::{Fault, Rejection, fault};
-use super::statement::COSIGN_SIGN;
+use super::statement::{COSIGN_SIGN, Statement};
 use super::trust::{Key, Root, Trust};
 use crate::case::{CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
 use crate::outage::{Outage, Peer};
@@ -190,7 +190,7 @@ fn keyless(
         }
     };
     let signer = Signer::Keyless { issuer, san, claims: claims(certificate) };
-    prove(root.name(), signer, found, about, claim)
+    prove(root.name(), signer, found.verified_timestamps(), about, claim.statement)
 }
 
 fn keyed(
@@ -203,19 +203,27 @@ fn keyed(
     if !found.tlog_verified() {
         return Err(unproven(&format!("the log entry in a log of `{}`", root.name())));
     }
-    let signer = Signer::Key { name: key.name().to_owned(), keyid: key.digest().hex() };
-    prove(key.name(), signer, found, about, claim)
+    prove(key.name(), signer_of(key), found.verified_timestamps(), about, claim.statement)
+}
+
+/// What a key that needs no log signed: whoever calls has checked the signature, over a payload or over `statement`.
+pub(super) fn by_key_alone(key: &Key, about: About<'_>, statement: Option<Statement>) -> Result<Verified, Fault> {
+    prove(key.name(), signer_of(key), &[], about, statement)
+}
+
+fn signer_of(key: &Key) -> Signer {
+    Signer::Key { name: key.name().to_owned(), keyid: key.digest().hex() }
 }
 
 /// The last step: the verified payload has to be about the artifact.
 fn prove(
     trust: &str,
     signer: Signer,
-    found: &VerificationResult,
+    times: &[Timestamp],
     about: About<'_>,
-    claim: Claim,
+    statement: Option<Statement>,
 ) -> Result<Verified, Fault> {
-    let (kind, predicate_type, predicate) = match claim.statement {
+    let (kind, predicate_type, predicate) = match statement {
         None => (FindingKind::Signature, None, None),
         Some(statement) if !statement.is_about(about.digest) => {
             let found = statement.subjects_shown();
@@ -228,7 +236,7 @@ fn prove(
             (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
-    let mut times = found.verified_timestamps().to_vec();
+    let mut times = times.to_vec();
     times.sort();
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();

@@ -62,7 +62,7 @@ pub(super) const CLAIMED_IMPORT_BYTES: usize = 256;
 /// A media type, in bytes (RFC 6838 §4.2: two names of at most 127 characters).
 pub(super) const MEDIA_TYPE_BYTES: usize = 255;
 
-/// Referrers of one artifact (`design.md` §12; cosign CVE-2023-46737).
+/// Referrers of one artifact, layers under cosign's tags among them (`design.md` §12; cosign CVE-2023-46737).
 pub(super) const REFERRERS: usize = 128;
 /// Pages they may come in.
 pub(super) const REFERRER_PAGES: usize = 4;
@@ -72,7 +72,11 @@ pub(super) const REFERRER_PAGE_BYTES: u64 = 1 << 20;
 pub(super) const BUNDLE_BYTES: u64 = 1 << 20;
 /// An attestation's bundle, in bytes (`design.md` §12: SBOMs are large).
 pub(super) const ATTESTATION_BYTES: u64 = 16 << 20;
-/// All referrer manifests and bundles of one artifact together, in bytes (`design.md` §12).
+/// Layers under one of cosign's tags (cosign itself takes at most 100 signatures an image, `pkg/cosign/fetch.go`).
+pub(super) const COSIGN_LAYERS: usize = 100;
+/// A simple-signing payload, in bytes (a usual one has 250; as in `evidence`).
+pub(super) const COSIGN_PAYLOAD_BYTES: u64 = 64 << 10;
+/// All manifests, bundles and layers of one artifact's evidence together, in bytes (`design.md` §12).
 pub(super) const EVIDENCE_BYTES: u64 = 32 << 20;
 /// Referrers fetched at once for one artifact.
 pub(super) const REFERRERS_AT_ONCE: usize = 8;

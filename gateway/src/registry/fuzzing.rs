@@ -40,6 +40,11 @@ pub fn referrer(bytes: &[u8], content_type: &str, subject: &Digest) -> bool {
     referrers::is_evidence(&answer(bytes, content_type), subject)
 }
 
+/// How many layers of the manifest under one of cosign's tags are taken for evidence about `subject`.
+pub fn cosign_tag(bytes: &[u8], content_type: &str, subject: &Digest) -> usize {
+    referrers::signed_layers(&answer(bytes, content_type), subject)
+}
+
 /// Whether a `WWW-Authenticate` line holds a challenge that we can meet.
 pub fn challenge(bytes: &[u8]) -> bool {
     let Ok(line) = HeaderValue::from_bytes(bytes) else { return false };

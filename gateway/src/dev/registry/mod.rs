@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod content_digest;
+pub mod cosign_tags;
 mod fault;
 mod misbehave;
 mod pull;

@@ -19,6 +19,7 @@ mod bundle;
 mod ca;
 mod der;
 mod key;
+mod legacy;
 mod merkle;
 mod rekor;
 mod request;
@@ -179,7 +180,20 @@ impl Sigstore {
         (field, material): (&str, Value),
         request: &Sign,
     ) -> Result<Vec<u8>> {
-        let Sign { what, manifest, log, knobs, .. } = request;
+        let Made { signed, entries, stamp } = self.make(key, verifier, &request.what, request)?;
+        let mut material = json!({field: material, "tlogEntries": entries});
+        if let Some(stamp) = stamp {
+            material["timestampVerificationData"] =
+                json!({"rfc3161Timestamps": [{"signedTimestamp": STANDARD.encode(stamp)}]});
+        }
+        let media_type = if request.knobs.has(Knob::LabelledV01) { BUNDLE_V01 } else { BUNDLE_V03 };
+        let bundle = json!({"mediaType": media_type, "verificationMaterial": material, signed.field: signed.value});
+        Ok(serde_json::to_vec(&bundle)?)
+    }
+
+    /// Signs `what`, tells the log, asks for the time.
+    fn make(&self, key: &SignerKey, verifier: Verifier<'_>, what: &Content, request: &Sign) -> Result<Made> {
+        let Sign { manifest, log, knobs, .. } = request;
         let signed = bundle::sign(key, what, *manifest, knobs)?;
         let after = |late| SignedDuration::from_secs(if knobs.has(late) { LATE_AFTER_S } else { SIGNED_AFTER_S });
         let other;
@@ -209,15 +223,10 @@ impl Sigstore {
         if knobs.has(Knob::NoLogEntry) {
             entries.clear();
         }
-        let mut material = json!({field: material, "tlogEntries": entries});
-        if *log == Log::RekorV2 && !knobs.has(Knob::NoTimestamp) {
-            let stamp = self.stamp(&signed.signature, request.at + after(Knob::LateTimestamp), knobs)?;
-            material["timestampVerificationData"] =
-                json!({"rfc3161Timestamps": [{"signedTimestamp": STANDARD.encode(stamp)}]});
-        }
-        let media_type = if knobs.has(Knob::LabelledV01) { BUNDLE_V01 } else { BUNDLE_V03 };
-        let bundle = json!({"mediaType": media_type, "verificationMaterial": material, signed.field: signed.value});
-        Ok(serde_json::to_vec(&bundle)?)
+        let stamped = *log == Log::RekorV2 && !knobs.has(Knob::NoTimestamp) || knobs.has(Knob::TimestampBeside);
+        let at = request.at + after(Knob::LateTimestamp);
+        let stamp = stamped.then(|| self.stamp(&signed.signature, at, knobs)).transpose()?;
+        Ok(Made { signed, entries, stamp })
     }
 
     fn stamp(&self, signature: &[u8], at: Timestamp, knobs: &Knobs) -> Result<Vec<u8>> {
@@ -229,6 +238,14 @@ impl Sigstore {
             self.tsa.stamp(signature, at)
         }
     }
+}
+
+/// A signature with what belongs to it, before it is put into a format.
+struct Made {
+    signed: bundle::Signed,
+    entries: Vec<Value>,
+    /// A `TimeStampResp`.
+    stamp: Option<Vec<u8>>,
 }
 
 /// A log's row in a trusted root.

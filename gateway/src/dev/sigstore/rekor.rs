@@ -68,6 +68,9 @@ impl Rekor {
     /// Appends an entry and answers as the log does: `TransparencyLogEntry` of a bundle.
     pub(super) fn append(&self, entry: &Entry<'_>, at: Timestamp, knobs: &Knobs) -> Result<Value> {
         let (kind, version, body) = match self.kind {
+            Log::RekorV1 if entry.envelope.is_some() && knobs.has(Knob::IntotoEntry) => {
+                ("intoto", "0.0.2", intoto_v1(entry)?)
+            }
             Log::RekorV1 if entry.envelope.is_some() => ("dsse", "0.0.1", dsse_v1(entry)?),
             Log::RekorV1 => ("hashedrekord", "0.0.1", hashedrekord_v1(entry)),
             Log::RekorV2 => ("hashedrekord", "0.0.2", hashedrekord_v2(entry)),
@@ -184,6 +187,27 @@ fn dsse_v1(entry: &Entry<'_>) -> Result<Value> {
                 "verifier": STANDARD.encode(entry.verifier.pem()),
             }],
         },
+    }))
+}
+
+/// The log keeps signatures in base64 twice, and no payload.
+fn intoto_v1(entry: &Entry<'_>) -> Result<Value> {
+    let (envelope, payload) = entry.envelope.expect("only asked for entries with an envelope");
+    let hash = |bytes: &[u8]| json!({"algorithm": "sha256", "value": hex::encode(Sha256::digest(bytes))});
+    Ok(json!({
+        "apiVersion": "0.0.2",
+        "kind": "intoto",
+        "spec": {"content": {
+            "envelope": {
+                "payloadType": envelope["payloadType"],
+                "signatures": [{
+                    "publicKey": STANDARD.encode(entry.verifier.pem()),
+                    "sig": STANDARD.encode(STANDARD.encode(entry.signature)),
+                }],
+            },
+            "hash": hash(&serde_json::to_vec(envelope)?),
+            "payloadHash": hash(payload),
+        }},
     }))
 }
 

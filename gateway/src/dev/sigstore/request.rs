@@ -169,6 +169,10 @@ pub enum Knob {
     EntryOfAnotherSignature,
     /// No time-stamp (Rekor v2).
     NoTimestamp,
+    /// A time-stamp beside what the log says (Rekor v1).
+    TimestampBeside,
+    /// The log entry of an envelope is an intoto/0.0.2, as older ones are (Rekor v1).
+    IntotoEntry,
     /// The time-stamp is an hour after the certificate began.
     LateTimestamp,
     /// The time-stamp is by an authority that the trusted root does not name.
@@ -177,7 +181,7 @@ pub enum Knob {
     TimestampOfAnotherSignature,
     /// The signature is over other bytes.
     SignatureOfAnotherContent,
-    /// The envelope's payload type is not in-toto's.
+    /// The envelope's payload type is not in-toto's; the type in a payload of cosign v2 is another.
     WrongPayloadType,
     /// The envelope holds its signature twice.
     TwoDsseSignatures,
@@ -201,6 +205,8 @@ pub enum Knob {
     Sha512Subject,
     /// The statement has no predicate.
     NoPredicate,
+    /// The payload of cosign v2 names no type.
+    NoPayloadType,
     /// The bundle says it is v0.1, and has the promise only.
     LabelledV01,
 }

@@ -1,0 +1,101 @@
+//! What cosign v2 left under its tags, held to the rules of bundles.
+//!
+//! A layer with its annotations is put into the shape of a bundle v0.1 and verified as that: chain, SCT, the log's promise, what the
+//! entry is about. It is the only way in for an entry without an inclusion proof, as cosign v2 kept none. What the annotations
+//! say of authorities is never trust: of the chain nothing is read.
+
+mod annotations;
+mod envelope;
+mod payload;
+mod without_log;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use self::annotations::{Annotations, BUNDLE};
+use self::envelope::Envelope;
+use self::payload::Payload;
+use super::claim::{Claim, Versions};
+use super::rejection::{Fault, Rejection};
+use super::statement::{COSIGN_SIGN, Statement};
+use super::trust::Trust;
+use super::verify::{About, Verified, verify};
+use crate::case::{CosignLayer, Digest};
+use crate::reason::Code;
+
+/// The media type of the one bundle that may hold a promise only.
+const BUNDLE_V01: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+/// What stands for the hint of a public key: cosign v2 wrote none.
+const NO_HINT: &str = "none";
+
+/// Checks a layer of `sha256-HEX.sig` (sigstore/cosign `specs/SIGNATURE_SPEC.md`).
+pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
+    let payload = Payload::read(&layer.payload)?;
+    let annotations = Annotations::read(&layer.annotations)?;
+    let signature = annotations.expect_signature()?;
+    let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
+    let verified = if annotations.has_entry()? {
+        let content = json!({
+            // cosign hashes with SHA-256 whatever the key.
+            "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
+            "signature": STANDARD.encode(signature),
+        });
+        verify(trust, signed, claim(&annotations, "messageSignature", content, layer.payload.len())?)?
+    } else {
+        without_log::check(trust.keys(), &layer.payload, signature, signed, None)?
+    };
+    payload.expect_about(about.digest)?;
+    Ok(verified)
+}
+
+/// Checks a layer of `sha256-HEX.att` (sigstore/cosign `specs/ATTESTATION_SPEC.md`).
+pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
+    let envelope = Envelope::read(&layer.payload)?;
+    let annotations = Annotations::read(&layer.annotations)?;
+    annotations.expect_no_signature()?;
+    let statement = Statement::read(&envelope.payload)?;
+    if statement.predicate_type == COSIGN_SIGN {
+        let found = format!("`{COSIGN_SIGN}`, which is a signature");
+        return Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found).into());
+    }
+    if annotations.has_entry()? {
+        verify(trust, about, claim(&annotations, "dsseEnvelope", envelope.to_json(), layer.payload.len())?)
+    } else {
+        without_log::check(trust.keys(), &envelope.signed_bytes(), &envelope.signature, about, Some(statement))
+    }
+}
+
+/// A bundle v0.1 of what the annotations hold.
+fn claim(annotations: &Annotations, field: &str, content: Value, size_bytes: usize) -> Result<Claim, Rejection> {
+    let (name, signer) = match &annotations.certificate {
+        Some(leaf) => ("x509CertificateChain", json!({"certificates": [{"rawBytes": STANDARD.encode(leaf)}]})),
+        None => ("publicKey", json!({"hint": NO_HINT})),
+    };
+    let mut material =
+        json!({name: signer, "tlogEntries": annotations.entry.iter().map(|entry| entry.to_json()).collect::<Vec<_>>()});
+    if let Some(stamp) = &annotations.timestamp {
+        let stamps = json!([{"signedTimestamp": STANDARD.encode(stamp)}]);
+        material["timestampVerificationData"] = json!({"rfc3161Timestamps": stamps});
+    }
+    let bundle = json!({"mediaType": BUNDLE_V01, "verificationMaterial": material, field: content});
+    Claim::of(bundle, size_bytes, Versions::CosignV2)
+}
+
+impl Annotations {
+    /// Whether the signature is in a log; where only a key could do without, its settings have the say.
+    fn has_entry(&self) -> Result<bool, Rejection> {
+        match (&self.entry, &self.certificate, &self.timestamp) {
+            (Some(_), ..) => Ok(true),
+            (None, Some(_), _) => {
+                let expected = format!("a log entry in the annotation `{BUNDLE}` beside the certificate");
+                Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, "none"))
+            }
+            (None, None, Some(_)) => {
+                let expected = format!("a log entry in the annotation `{BUNDLE}` beside the time-stamp");
+                Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, "none"))
+            }
+            (None, None, None) => Ok(false),
+        }
+    }
+}
