@@ -10,6 +10,7 @@ mod collector;
 mod exhibit;
 pub mod limits;
 mod one_bundle;
+mod predicates;
 mod rejection;
 mod settings;
 mod statement;
