@@ -34,6 +34,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
         times: vec![now],
         predicate_type: Some("https://sigstore.dev/cosign/sign/v1".into()),
         predicate: Some(json!({})),
+        attests: None,
     };
     let root = TrustFacts {
         name: "demo".into(),

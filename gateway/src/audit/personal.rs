@@ -13,6 +13,7 @@ const WHEN_PERSONAL: &[&str] = &[
     "/case/artifact/annotations/*",
     "/case/artifact/defects/*/about",
     "/case/artifact/defects/*/detail",
+    "/case/evidence/findings/*/attests/**",
     "/case/evidence/findings/*/predicate/**",
     "/case/evidence/findings/*/signer/claims/*",
     "/case/evidence/findings/*/source/name",

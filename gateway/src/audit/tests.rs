@@ -102,6 +102,7 @@ pub(super) fn case() -> Case {
                     times: vec![now()],
                     predicate_type: Some("https://slsa.dev/provenance/v1".into()),
                     predicate: Some(json!({"run": 0.5, "by": SIGNER})),
+                    attests: None,
                 }),
                 Finding::Rejected(RejectedFinding {
                     source: source("other"),

@@ -3,11 +3,13 @@
 //! A [`Case`] is the input of the Rego policy, the body of the audit record and what `explain` and `replay` read. Its
 //! canonical form is RFC 8785 JSON; its schema is generated to `policies/case.schema.json`. It never holds component bytes.
 
+pub mod attested;
 mod candidate;
 mod reference;
 
 use std::collections::BTreeMap;
 
+pub use self::attested::Attested;
 pub use self::candidate::{Candidate, CandidateContent, Candidates, CosignLayer};
 pub use self::reference::{Reference, ReferenceError};
 use schemars::JsonSchema;
@@ -317,6 +319,9 @@ pub struct VerifiedFinding {
     /// The statement's predicate, from the verified bytes, for DSSE; the `wascap` claims, for those.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predicate: Option<Value>,
+    /// What the predicate says, for the types that are known; absent for others.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attests: Option<Attested>,
 }
 
 /// What a verified candidate is.

@@ -25,6 +25,18 @@ pub const STATEMENT_BREADTH_MAX: usize = 1 << 18;
 pub const STATEMENT_DEPTH_MAX: usize = 24;
 /// How many subjects of a statement are looked through (a release of GitHub's has at most 1024).
 pub const SUBJECTS_MAX: usize = 1024;
+/// How many packages a bill of materials may name (a large distribution's image has 5,000).
+pub const PACKAGES_MAX: usize = 20_000;
+/// How many vulnerabilities a scan may list (the worst images in the field have 4,000).
+pub const VULNERABILITIES_MAX: usize = 10_000;
+/// How many statements a VEX document may make.
+pub const VEX_STATEMENTS_MAX: usize = 10_000;
+/// How many dependencies a provenance may name (a Node.js build resolves some thousands).
+pub const DEPENDENCIES_MAX: usize = 10_000;
+/// How many short things one part of a predicate may have: aliases, products, licenses, digests, levels.
+pub const PARTS_MAX: usize = 1024;
+/// The longest text that is read of a predicate, in bytes: license expressions of distributions have 2,000.
+pub const PREDICATE_TEXT_BYTES_MAX: usize = 4096;
 /// How many log entries one bundle may have: each costs two signature checks (facts: one or two in the field).
 pub const LOG_ENTRIES_MAX: usize = 8;
 /// How many signed time-stamps one bundle may have: each costs two signature checks.

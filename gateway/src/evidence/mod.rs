@@ -12,6 +12,7 @@ mod exhibit;
 mod legacy;
 pub mod limits;
 mod one_bundle;
+mod predicates;
 mod rejection;
 mod settings;
 mod statement;

@@ -156,6 +156,7 @@ mod tests {
             times: vec![time],
             predicate_type: None,
             predicate: None,
+            attests: None,
         };
         let attestation = VerifiedFinding {
             source: source("sha256:bb"),
@@ -165,6 +166,7 @@ mod tests {
             times: Vec::new(),
             predicate_type: Some("https://slsa.dev/provenance/v1".into()),
             predicate: Some(serde_json::json!({})),
+            attests: None,
         };
         let trust = |name: &str, kind, age_s, max_age_s| TrustFacts {
             name: name.into(),

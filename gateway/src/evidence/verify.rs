@@ -11,10 +11,11 @@ use sigstore_verify::{Error, VerificationPolicy, VerificationResult};
 use super::certificate::{self, ClaimedIssuer};
 use super::claim::Claim;
 use super::limits::breadth;
+use super::predicates;
 use super::rejection::{Fault, Rejection, fault};
 use super::statement::{COSIGN_SIGN, Statement};
 use super::trust::{Key, Root, Trust};
-use crate::case::{CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
+use crate::case::{Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
 
@@ -27,7 +28,8 @@ pub(super) struct Verified {
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
-    /// The predicate in canonical JSON: its bytes and its breadth.
+    attests: Option<Attested>,
+    /// The predicate with what it attests in canonical JSON: its bytes and its breadth.
     predicate_bytes: usize,
     predicate_breadth: usize,
 }
@@ -43,6 +45,7 @@ impl Verified {
             times: self.times.clone(),
             predicate_type: self.predicate_type.clone(),
             predicate: self.predicate.clone(),
+            attests: self.attests.clone(),
         }
     }
 
@@ -223,8 +226,8 @@ fn prove(
     about: About<'_>,
     statement: Option<Statement>,
 ) -> Result<Verified, Fault> {
-    let (kind, predicate_type, predicate) = match statement {
-        None => (FindingKind::Signature, None, None),
+    let (kind, predicate_type, predicate, attests) = match statement {
+        None => (FindingKind::Signature, None, None, None),
         Some(statement) if !statement.is_about(about.digest) => {
             let found = statement.subjects_shown();
             let expected = format!("the subject `{}`", about.digest);
@@ -233,16 +236,18 @@ fn prove(
         Some(statement) => {
             let signature = statement.predicate_type == COSIGN_SIGN;
             let kind = if signature { FindingKind::Signature } else { FindingKind::Attestation };
-            (kind, Some(statement.predicate_type), statement.predicate)
+            let attests = predicates::read(&statement.predicate_type, statement.predicate.as_ref())?;
+            (kind, Some(statement.predicate_type), statement.predicate, attests)
         }
     };
     let mut times = times.to_vec();
     times.sort();
     times.dedup();
-    let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
+    let mut canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
+    canonical.extend(attests.as_ref().map(canonical_json).unwrap_or_default());
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
     let trust = trust.to_owned();
-    Ok(Verified { kind, trust, signer, times, predicate_type, predicate, predicate_bytes, predicate_breadth })
+    Ok(Verified { kind, trust, signer, times, predicate_type, predicate, attests, predicate_bytes, predicate_breadth })
 }
 
 /// Upstream says yes without having checked what we rely on: its policy changed under us, so nobody gets in.

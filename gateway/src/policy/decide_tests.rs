@@ -56,6 +56,7 @@ fn verified(signer: Signer) -> Finding {
         times: Vec::new(),
         predicate_type: None,
         predicate: None,
+        attests: None,
     })
 }
 
