@@ -97,14 +97,15 @@ fn unit(path: &str, source: &str) -> String {
     rest.split('/').next().expect("a name").trim_end_matches(".rs").to_owned()
 }
 
-const LEAVES: &[&str] = &["case", "reason", "outage", "strict_json"];
+/// `nkey` is a format: evidence reads it in tokens, policy checks it in data.
+const LEAVES: &[&str] = &["case", "reason", "outage", "strict_json", "nkey"];
 const STAGES: &[&str] = &["identity", "registry", "evidence", "surface", "policy", "audit", "handover"];
 
 /// `main -> cli -> doors -> admission -> stages -> {case reason outage}`; what a unit may use beside itself and the leaves.
 fn may_use(unit: &str) -> Option<Vec<&'static str>> {
     let stages = STAGES.iter().copied();
     Some(match unit {
-        "case" | "reason" | "outage" | "strict_json" => vec![],
+        "case" | "reason" | "outage" | "strict_json" | "nkey" => vec![],
         "identity" | "registry" | "evidence" | "surface" | "policy" => vec![],
         // The proof types of the stages before: nobody records what policy did not decide, or hands over what is not recorded.
         "audit" => vec!["policy"],
@@ -164,7 +165,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("axum", &["doors", "tls", "service", "dev"] as &[_]),
         ("clap", &["cli", "host-hook/host"]),
         ("config", &["config"]),
-        ("data_encoding", &["evidence"]),
+        ("data_encoding", &["evidence", "nkey"]),
         ("ed25519_dalek", &["audit", "evidence", "handover", "host-hook/key", "host-hook/ticket"]),
         ("flate2", &["evidence"]),
         ("hyper", &["tls", "dev", "host-hook/host"]),

@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod gate;
 pub mod handover;
 pub mod identity;
+pub mod nkey;
 pub mod outage;
 pub mod policy;
 pub mod reason;

@@ -11,6 +11,7 @@ use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, PREDICATES
 use super::rejection::{Fault, Rejection};
 use super::trust::Trust;
 use super::verify::{About, Verified, verify};
+use super::wascap;
 use crate::case::{
     Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, RejectedFinding, Timestamp,
 };
@@ -79,11 +80,15 @@ async fn on_a_blocking_thread<T: Send + 'static>(
 
 impl Checker {
     fn examine(&self, exhibit: &Exhibit, candidates: Candidates, now: Timestamp) -> Result<Evidence, Outage> {
-        let Candidates { looked_in, mut list } = candidates;
+        let Candidates { mut looked_in, mut list } = candidates;
         // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
         list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
         let (mut budget_bytes, mut looked_at, mut predicates_bytes) = (EVIDENCE_BYTES_MAX, 0, 0);
-        let mut findings = Vec::with_capacity(list.len());
+        let mut findings = Vec::with_capacity(list.len() + 1);
+        if let Some(component) = exhibit.component() {
+            looked_in.push("component".into());
+            findings.extend(wascap::embedded(component, now));
+        }
         for Candidate { mut source, content } in list {
             let verdict = match content {
                 Err(defect) => Err(Rejection::new(defect.code, format!("{}: {}", defect.about, defect.detail))),

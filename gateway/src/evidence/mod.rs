@@ -19,6 +19,7 @@ mod statement;
 mod tree;
 mod trust;
 mod verify;
+mod wascap;
 
 pub use self::collector::Collector;
 pub use self::exhibit::Exhibit;
@@ -27,5 +28,8 @@ pub use self::rejection::Rejection;
 pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
 pub use self::tree::tree;
 pub use self::trust::Trust;
+pub use self::wascap::{
+    Report as WascapReport, Status as WascapStatus, embedded, provider_archive, report as wascap_report,
+};
 #[cfg(test)]
 mod tests;
