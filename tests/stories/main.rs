@@ -9,6 +9,7 @@ mod crowd;
 mod door;
 mod host;
 mod identity;
+mod legacy;
 mod outage;
 mod outage_elsewhere;
 mod ticket;
