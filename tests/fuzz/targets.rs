@@ -14,12 +14,12 @@ use witgate::audit::tlog::{
     Checkpoint, ProofFile, SignedNote, Signer, TilePath, TrustPolicy, VerifierKey, leaf_hash, node_hash,
 };
 use witgate::case::{
-    Candidate, CandidateContent, CandidateSource, Candidates, Case, Digest, Finding, Reference, Surface, Timestamp,
-    VerdictWord,
+    Candidate, CandidateContent, CandidateSource, Candidates, Case, CosignLayer, Digest, Finding, Reference, Surface,
+    Timestamp, VerdictWord,
 };
 use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
-use witgate::dev::sigstore::{Content, Log as Rekor, Sign, Sigstore};
+use witgate::dev::sigstore::{Content, Knob, Log as Rekor, Sign, Sigstore};
 use witgate::evidence::{Collector, Exhibit, InlineRoot, RootSettings, RootSource, Settings, Trust};
 use witgate::identity::SpiffeIdPattern;
 use witgate::policy::Policy;
@@ -74,6 +74,8 @@ pub fn all() -> Vec<Target> {
         target("challenge", 1, challenge, texts(&challenges)),
         target("token-answer", 1, token_answer, texts(&[r#"{"token":"t","access_token":"t","expires_in":300}"#])),
         target("bundle", 100, bundle, EVIDENCE.bundles.clone()),
+        target("cosign-tag", 3, cosign_tag, vec![cosign_manifest(), manifest()]),
+        target("cosign-layer", 100, cosign_layer, EVIDENCE.layers.clone()),
         target("component", 25, component, component_seeds()),
         target("ticket", 2, signed_ticket, vec![TICKET.envelope.clone(), TICKET.foreign.clone()]),
         target("note", 2, note, vec![LOG.note.clone().into_bytes()]),
@@ -103,6 +105,11 @@ pub fn honest_inputs_are_believed() {
     assert!(fuzzing::referrer(&referrer(), OCI_MANIFEST, &Digest::of(b"x")));
     for bundle in &EVIDENCE.bundles {
         assert!(matches!(found(bundle), Finding::Verified(_)), "{:?}", found(bundle));
+    }
+    assert_eq!(fuzzing::cosign_tag(&cosign_manifest(), OCI_MANIFEST, &Digest::of(b"x")), 1);
+    for layer in &EVIDENCE.layers {
+        let found = EVIDENCE.find(layer_content(layer).unwrap());
+        assert!(matches!(found, Finding::Verified(_)), "{found:?}");
     }
     assert!(reader::read(&component_seeds()[0]).is_ok());
     taken(&TICKET.envelope).expect("the honest ticket is taken");
@@ -220,6 +227,8 @@ fn token_answer(bytes: &[u8]) {
 struct Honest {
     manifest: Bytes,
     bundles: Vec<Vec<u8>>,
+    /// What cosign v2 left: see [`layer_content`].
+    layers: Vec<Vec<u8>>,
     findings: Vec<Finding>,
     collector: Collector,
     now: Timestamp,
@@ -241,18 +250,34 @@ static EVIDENCE: LazyLock<Honest> = LazyLock::new(|| {
         sign(Rekor::RekorV1, message()),
         sign(Rekor::RekorV2, message()),
     ];
+    let legacy =
+        |knob: Option<Knob>| knob.into_iter().fold(Sign::cosign(Digest::of(&manifest), SIGNER, ISSUER, at), Sign::with);
+    let slsa = || Content::Statement {
+        predicate_type: "https://slsa.dev/provenance/v1".into(),
+        predicate: json!({"level": 3}),
+    };
+    let layers = [None, Some(Knob::TimestampBeside), Some(Knob::IntotoEntry)]
+        .into_iter()
+        .flat_map(|knob| {
+            let signature = sigstore.sign_legacy(legacy(knob)).unwrap();
+            let attestation = sigstore.attest_legacy(legacy(knob).signing(slsa())).unwrap();
+            [layer_input('s', &signature), layer_input('a', &attestation)]
+        })
+        .collect();
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: at };
     let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new("fuzz", RootSource::Inline(root)) };
     let collector = Collector::new(Trust::load(&Settings { roots: vec![root], ..Settings::default() }).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let now = at + jiff::SignedDuration::from_secs(60);
-    let mut honest = Honest { manifest, bundles, findings: Vec::new(), collector, now, runtime };
-    honest.findings = honest.bundles.iter().map(|bundle| honest.find(bundle)).collect();
+    let mut honest = Honest { manifest, bundles, layers, findings: Vec::new(), collector, now, runtime };
+    let bundles = honest.bundles.iter().map(|bundle| CandidateContent::Bundle(Bytes::copy_from_slice(bundle)));
+    let layers = honest.layers.iter().map(|layer| layer_content(layer).unwrap());
+    honest.findings = bundles.chain(layers).map(|content| honest.find(content)).collect();
     honest
 });
 
 impl Honest {
-    fn find(&self, bundle: &[u8]) -> Finding {
+    fn find(&self, content: CandidateContent) -> Finding {
         let source = CandidateSource {
             via: "referrers-api".into(),
             name: "a".into(),
@@ -260,7 +285,7 @@ impl Honest {
             media_type: Some(BUNDLE.into()),
             digest: None,
         };
-        let candidate = Candidate { source, content: Ok(CandidateContent::Bundle(Bytes::copy_from_slice(bundle))) };
+        let candidate = Candidate { source, content: Ok(content) };
         let candidates = Candidates { looked_in: vec!["referrers-api".into()], list: vec![candidate] };
         let evidence =
             self.runtime.block_on(self.collector.examine(Exhibit::of(self.manifest.clone()), candidates, self.now));
@@ -269,12 +294,55 @@ impl Honest {
 }
 
 fn found(bundle: &[u8]) -> Finding {
-    EVIDENCE.find(bundle)
+    EVIDENCE.find(CandidateContent::Bundle(Bytes::copy_from_slice(bundle)))
 }
 
 fn bundle(bytes: &[u8]) {
     // White space, unknown members or an unsigned hint may change and leave a bundle good. What it says may not.
-    if let Finding::Verified(claimed) = found(bytes) {
+    says_what_was_signed(found(bytes));
+}
+
+/// `s` or `a` for the tag, the annotations as JSON in one line, then the payload.
+fn layer_input(tag: char, layer: &CosignLayer) -> Vec<u8> {
+    let head = format!("{tag}{}\n", serde_json::to_string(&layer.annotations).unwrap());
+    [head.as_bytes(), &layer.payload].concat()
+}
+
+fn layer_content(bytes: &[u8]) -> Option<CandidateContent> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let annotations = serde_json::from_slice(bytes.get(1..end)?).ok()?;
+    let layer = CosignLayer { payload: Bytes::copy_from_slice(&bytes[end + 1..]), annotations };
+    match bytes[0] {
+        b's' => Some(CandidateContent::CosignSignature(layer)),
+        b'a' => Some(CandidateContent::CosignAttestation(layer)),
+        _ => None,
+    }
+}
+
+fn cosign_layer(bytes: &[u8]) {
+    if let Some(content) = layer_content(bytes) {
+        says_what_was_signed(EVIDENCE.find(content));
+    }
+}
+
+fn cosign_manifest() -> Vec<u8> {
+    let layer = json!({
+        "mediaType": "application/vnd.dev.cosign.simplesigning.v1+json",
+        "digest": Digest::of(b"x"),
+        "size": 1,
+        "annotations": {"dev.cosignproject.cosign/signature": "AAAA"},
+    });
+    let mut manifest: Value = serde_json::from_slice(&manifest()).unwrap();
+    manifest["layers"] = json!([layer]);
+    manifest.to_string().into_bytes()
+}
+
+fn cosign_tag(bytes: &[u8]) {
+    assert!(fuzzing::cosign_tag(bytes, OCI_MANIFEST, &Digest::of(b"x")) <= 100, "more than cosign takes");
+}
+
+fn says_what_was_signed(found: Finding) {
+    if let Finding::Verified(claimed) = found {
         let same = EVIDENCE.findings.iter().any(|honest| match honest {
             Finding::Verified(honest) => {
                 (&claimed.signer, claimed.kind, &claimed.predicate_type, &claimed.predicate, &claimed.times)

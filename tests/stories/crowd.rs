@@ -68,7 +68,11 @@ async fn a30_1_a_crowd_costs_the_registry_one_of_each_and_each_caller_its_own_de
     }
     assert_eq!(world.log_size().await - before, decisions.len() as u64, "each decision stands in the log once");
     let paths = read(&world.deployment.registry, "demo/crowd");
-    assert_eq!(paths.len(), 6, "manifest, config, component, referrers, referrer, bundle: {paths:#?}");
+    assert_eq!(
+        paths.len(),
+        8,
+        "manifest, config, component, referrers, cosign's two tags, referrer, bundle: {paths:#?}"
+    );
     assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len(), "something was fetched twice: {paths:#?}");
 }
 

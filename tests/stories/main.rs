@@ -10,6 +10,7 @@ mod door;
 mod host;
 mod identity;
 mod index;
+mod legacy;
 mod outage;
 mod outage_elsewhere;
 mod ticket;

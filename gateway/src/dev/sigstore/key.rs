@@ -74,6 +74,14 @@ impl ManagedKey {
         pem("PUBLIC KEY", &self.0.public_key())
     }
 
+    /// Signs `message` and tells nobody; ECDSA signatures are DER over SHA-256.
+    ///
+    /// # Errors
+    /// When the signature cannot be made.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        self.0.sign(message)
+    }
+
     pub(super) fn signer(&self) -> &SignerKey {
         &self.0
     }

@@ -42,3 +42,23 @@ pub(super) fn verify_raw_signature(key: &DerPublicKey, signed: &[u8], signature:
     let signature = SignatureBytes::from_bytes(signature);
     scheme.is_ok_and(|scheme| verify_signature(key, signed, &signature, scheme).is_ok())
 }
+
+#[cfg(test)]
+#[cfg(feature = "dev")]
+mod tests {
+    use super::*;
+    use crate::dev::sigstore::ManagedKey;
+
+    #[test]
+    fn a_bare_signature_is_by_one_key_over_these_bytes() {
+        for managed in [ManagedKey::generate().unwrap(), ManagedKey::generate_ed25519().unwrap()] {
+            let key = DerPublicKey::from_pem(&managed.public_pem()).unwrap();
+            let signature = managed.sign(b"payload").unwrap();
+            assert!(verify_raw_signature(&key, b"payload", &signature));
+            assert!(!verify_raw_signature(&key, b"another payload", &signature));
+            assert!(!verify_raw_signature(&key, b"payload", b""));
+            let other = DerPublicKey::from_pem(&ManagedKey::generate().unwrap().public_pem()).unwrap();
+            assert!(!verify_raw_signature(&other, b"payload", &signature));
+        }
+    }
+}

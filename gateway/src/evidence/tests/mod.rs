@@ -6,6 +6,7 @@ mod checkpoints;
 mod collecting;
 mod flips;
 mod knobs;
+mod legacy;
 mod shapes;
 
 use bytes::Bytes;

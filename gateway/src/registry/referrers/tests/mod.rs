@@ -1,16 +1,19 @@
 //! What a search finds over a real socket, and what it makes of lies, floods, refusals.
 
-use serde_json::json;
+mod cosign_tags;
 
+use serde_json::{Value, json};
+
+use crate::case::{Candidate, CandidateContent, CandidateSource, Candidates};
 use crate::outage::Outage;
 use crate::registry::Settings;
 use crate::registry::budgets::{
-    ATTESTATION_BYTES, BUNDLE_BYTES, Budgets, COSIGN_LAYERS, COSIGN_PAYLOAD_BYTES, EVIDENCE_BYTES, MANIFEST_BYTES,
-    REFERRER_PAGE_BYTES, REFERRER_PAGES, REFERRERS,
+    ATTESTATION_BYTES, BUNDLE_BYTES, Budgets, REFERRER_PAGE_BYTES, REFERRER_PAGES, REFERRERS,
 };
-use crate::registry::document::OCI_MANIFEST;
+use crate::registry::document::{OCI_EMPTY, OCI_INDEX, OCI_MANIFEST};
 use crate::registry::peer::{Ending, Peer, Pushed, Reply, Stage, descriptor, index};
 
+use super::kind::COSIGN_SIGN;
 use super::*;
 
 const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -95,7 +98,7 @@ async fn finds_bundles_over_all_pages_with_their_source() {
     );
     scene.peer.on(format!("{}?last=a,b", scene.api), index(&[a.clone(), b]));
     let found = scene.candidates().await.unwrap();
-    assert_eq!(found.looked_in, ["referrers-api"]);
+    assert_eq!(found.looked_in, ["referrers-api", "cosign-tags"]);
     assert_eq!(scene.outcomes().await, ["bundle a", "bundle b"]);
     let source = CandidateSource {
         via: "referrers-api".into(),
@@ -110,7 +113,10 @@ async fn finds_bundles_over_all_pages_with_their_source() {
 #[tokio::test]
 async fn a25_1_the_fallback_tag_is_tried_when_the_api_is_missing_or_empty() {
     let scene = Scene::new().await;
-    let none = Candidates { looked_in: vec!["referrers-api".into(), "fallback-tag".into()], list: Vec::new() };
+    let none = Candidates {
+        looked_in: vec!["referrers-api".into(), "fallback-tag".into(), "cosign-tags".into()],
+        list: Vec::new(),
+    };
     assert_eq!(scene.candidates().await.unwrap(), none);
     scene.peer.on(&scene.tag, index(&[scene.bundle(b"bundle")]));
     assert_eq!(scene.outcomes().await, ["bundle"]);
