@@ -2,11 +2,13 @@
 
 mod admit;
 mod answer;
+mod conformance;
 #[cfg(all(feature = "dev", feature = "host"))]
 mod demo;
 #[cfg(feature = "dev")]
 pub mod dev_registry;
 mod explain;
+mod files;
 mod inspect;
 pub mod log;
 pub mod policy;
@@ -80,6 +82,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Check the signatures of a component; no policy, no record
     Verify(verify::Args),
+    /// Answer sigstore-conformance: one bundle, verified or not
+    Conformance(conformance::Args),
     /// Tell why something was admitted or refused
     Explain(explain::Args),
     /// Read, prove and verify the audit log
@@ -132,6 +136,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,
+        Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,
         Command::Log(args) => {
             let config = global.configuration()?;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::json;
 
+use super::files::small;
 use super::{Global, Output, answer, inspect};
 use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
 use crate::config::Config;
@@ -39,8 +40,6 @@ pub(crate) struct Args {
 
 /// The name of what the flags give, in findings.
 const GIVEN: &str = "command-line";
-/// The largest file beside the component that is read, in bytes: an attestation (design section 12).
-const FILE_MAX_BYTES: u64 = 16 << 20;
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.configuration()?;
@@ -171,15 +170,4 @@ fn wanted(args: &Args) -> String {
         (.., Some(key)) => format!("the key `{}`", key.display()),
         _ => "anybody".into(),
     }
-}
-
-fn small(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let cannot = || format!("cannot read `{}`", path.display());
-    let size_bytes = std::fs::metadata(path).with_context(cannot)?.len();
-    anyhow::ensure!(
-        size_bytes <= FILE_MAX_BYTES,
-        "`{}` has {size_bytes} bytes: at most {FILE_MAX_BYTES} are read",
-        path.display()
-    );
-    std::fs::read(path).with_context(cannot)
 }

@@ -145,7 +145,7 @@ impl Checker {
             CandidateContent::CosignAttestation(layer) => legacy::attestation(&self.trust, about, layer),
         };
         let result = match checked {
-            Ok(verified) => Ok(verified),
+            Ok(verified) => verified.read_predicate(),
             Err(Fault::Candidate(rejection)) => Err(rejection),
             Err(Fault::Ours(outage)) => return Err(outage),
         };

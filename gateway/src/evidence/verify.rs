@@ -35,6 +35,21 @@ pub(super) struct Verified {
 }
 
 impl Verified {
+    /// The same with what its predicate attests, read in full where the type is a known one.
+    ///
+    /// Only what is verified is read so: a predicate that has not the shape of its type rejects the attestation.
+    pub(super) fn read_predicate(mut self) -> Result<Self, Rejection> {
+        if let Some(predicate_type) = &self.predicate_type {
+            self.attests = predicates::read(predicate_type, self.predicate.as_ref())?;
+        }
+        if let Some(attests) = &self.attests {
+            let canonical = canonical_json(attests);
+            self.predicate_bytes += canonical.len();
+            self.predicate_breadth += breadth(&canonical);
+        }
+        Ok(self)
+    }
+
     /// The finding of a case.
     pub(super) fn finding(&self, source: CandidateSource) -> VerifiedFinding {
         VerifiedFinding {
@@ -226,8 +241,8 @@ fn prove(
     about: About<'_>,
     statement: Option<Statement>,
 ) -> Result<Verified, Fault> {
-    let (kind, predicate_type, predicate, attests) = match statement {
-        None => (FindingKind::Signature, None, None, None),
+    let (kind, predicate_type, predicate) = match statement {
+        None => (FindingKind::Signature, None, None),
         Some(statement) if !statement.is_about(about.digest) => {
             let found = statement.subjects_shown();
             let expected = format!("the subject `{}`", about.digest);
@@ -236,17 +251,15 @@ fn prove(
         Some(statement) => {
             let signature = statement.predicate_type == COSIGN_SIGN;
             let kind = if signature { FindingKind::Signature } else { FindingKind::Attestation };
-            let attests = predicates::read(&statement.predicate_type, statement.predicate.as_ref())?;
-            (kind, Some(statement.predicate_type), statement.predicate, attests)
+            (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
     let mut times = times.to_vec();
     times.sort();
     times.dedup();
-    let mut canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
-    canonical.extend(attests.as_ref().map(canonical_json).unwrap_or_default());
+    let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let trust = trust.to_owned();
+    let (trust, attests) = (trust.to_owned(), None);
     Ok(Verified { kind, trust, signer, times, predicate_type, predicate, attests, predicate_bytes, predicate_breadth })
 }
 

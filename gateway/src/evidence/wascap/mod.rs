@@ -258,6 +258,7 @@ impl Report {
                 times: Vec::new(),
                 predicate_type: None,
                 predicate: Some(claims),
+                attests: None,
             }),
             (Some(code), ..) => {
                 Finding::Rejected(RejectedFinding { source, code, detail: self.detail.unwrap_or_default() })

@@ -3,36 +3,18 @@
 //! The vectors lie beside the repository (`../shared/sigstore-conformance`) or where `WITGATE_CONFORMANCE_DIR` says; they
 //! are not copied into it. Deviations go into `tests/vectors/exceptions.json` as `{"name", "by", "reason"}`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod mutations;
+mod vectors;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
+use vectors::{Outcome, Vector, read};
 use witgate::case::Digest;
 use witgate::evidence::{Expected, Subject, verify_bundle};
-
-#[derive(Deserialize)]
-struct Manifest {
-    cases: Vec<Vector>,
-}
-
-#[derive(Deserialize)]
-struct Vector {
-    name: String,
-    expect: Outcome,
-    bundle: PathBuf,
-    artifact: PathBuf,
-    trusted_root: PathBuf,
-    identity: Option<String>,
-    issuer: Option<String>,
-    key: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Outcome {
-    Pass,
-    Fail,
-}
 
 /// A vector on which we deliberately differ.
 #[derive(Deserialize)]
@@ -50,24 +32,13 @@ enum By {
     Digest,
 }
 
-/// How many vectors the folder is known to hold: fewer means that somebody lost some.
-const VECTORS: usize = 48;
-
 #[test]
 fn every_vector_has_its_outcome() {
-    let folder = folder();
-    if !folder.join("manifest.json").is_file() {
-        let absent = format!("the conformance vectors are ABSENT: `{}` has no manifest.json", folder.display());
-        assert!(std::env::var_os("CI").is_none(), "{absent}; set WITGATE_CONFORMANCE_DIR");
-        eprintln!("{absent}; nothing was checked");
-        return;
-    }
-    let manifest: Manifest = serde_json::from_slice(&read(&folder, Path::new("manifest.json"))).unwrap();
-    assert!(manifest.cases.len() >= VECTORS, "expected {VECTORS} vectors, found {}", manifest.cases.len());
+    let Some((folder, vectors)) = vectors::all() else { return };
     let exceptions = exceptions();
     let mut unexpected = Vec::new();
     let mut excused = BTreeMap::new();
-    for vector in &manifest.cases {
+    for vector in &vectors {
         for by in [By::Bytes, By::Digest] {
             let found = outcome(&folder, vector, by);
             let deviates = matches!(&found, Ok(())) != (vector.expect == Outcome::Pass);
@@ -87,7 +58,7 @@ fn every_vector_has_its_outcome() {
     assert!(unexpected.is_empty(), "{} checks differ:\n{}", unexpected.len(), unexpected.join("\n"));
     assert_eq!(excused.len(), exceptions.len(), "an exception names no vector");
     assert!(excused.values().all(|deviates| *deviates), "an exception is no longer needed: {excused:?}");
-    eprintln!("{} checks, {} excused", 2 * manifest.cases.len(), excused.len());
+    eprintln!("{} checks, {} excused", 2 * vectors.len(), excused.len());
 }
 
 fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
@@ -118,16 +89,4 @@ fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
 
 fn exceptions() -> Vec<Exception> {
     serde_json::from_str(include_str!("../vectors/exceptions.json")).expect("`exceptions.json` is a list of exceptions")
-}
-
-fn folder() -> PathBuf {
-    match std::env::var_os("WITGATE_CONFORMANCE_DIR") {
-        Some(folder) => folder.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/sigstore-conformance"),
-    }
-}
-
-fn read(folder: &Path, path: &Path) -> Vec<u8> {
-    let path = folder.join(path);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read `{}`: {error}", path.display()))
 }
