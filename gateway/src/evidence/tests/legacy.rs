@@ -256,6 +256,12 @@ async fn a6_1_an_entry_of_another_artifact_is_no_proof() {
             }
         }
     }
+    // The entry of an attestation beside a signature, and the reverse.
+    let (signature, attestation) = (Tag::Sig.make(&sigstore, cosign()), Tag::Att.make(&sigstore, slsa()));
+    let crossed = annotated(signature.clone(), BUNDLE, attestation.annotations[BUNDLE].clone());
+    assert_eq!(Tag::Sig.rejected(&collector, crossed).await.0, Code::BUNDLE_UNSUPPORTED);
+    let crossed = annotated(attestation, BUNDLE, signature.annotations[BUNDLE].clone());
+    assert_eq!(Tag::Att.rejected(&collector, crossed).await.0, Code::BUNDLE_UNSUPPORTED);
     // The promise of one entry over the body of another.
     let (one, two) = (Tag::Sig.make(&sigstore, cosign()), Tag::Sig.make(&sigstore, cosign()));
     let two: Value = serde_json::from_str(&two.annotations[BUNDLE]).unwrap();
