@@ -41,7 +41,7 @@ pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) ->
             "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
             "signature": STANDARD.encode(signature),
         });
-        verify(trust, signed, claim(&annotations, "messageSignature", content, layer.payload.len())?)?
+        verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)?
     } else {
         without_log::check(trust.keys(), &layer.payload, signature, signed, None)?
     };
@@ -55,7 +55,7 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     let annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
     if annotations.has_entry()? {
-        let claim = claim(&annotations, "dsseEnvelope", envelope.to_json(), layer.payload.len())?;
+        let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
         expect_attestation(claim.statement.as_ref())?;
         verify(trust, about, claim)
     } else {
@@ -77,7 +77,7 @@ fn expect_attestation(statement: Option<&Statement>) -> Result<(), Rejection> {
 }
 
 /// A bundle v0.1 of what the annotations hold.
-fn claim(annotations: &Annotations, field: &str, content: Value, size_bytes: usize) -> Result<Claim, Rejection> {
+fn claim(annotations: &Annotations, field: &str, content: &Value, size_bytes: usize) -> Result<Claim, Rejection> {
     let (name, signer) = match &annotations.certificate {
         Some(leaf) => ("x509CertificateChain", json!({"certificates": [{"rawBytes": STANDARD.encode(leaf)}]})),
         None => ("publicKey", json!({"hint": NO_HINT})),
