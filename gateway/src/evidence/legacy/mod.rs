@@ -41,7 +41,7 @@ pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) ->
             "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
             "signature": STANDARD.encode(signature),
         });
-        verify(trust, signed, claim(&annotations, "messageSignature", content, layer.payload.len())?)?
+        verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)?
     } else {
         without_log::check(trust.keys(), &layer.payload, signature, signed, None)?
     };
@@ -54,20 +54,30 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     let envelope = Envelope::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
-    let statement = Statement::read(&envelope.payload)?;
-    if statement.predicate_type == COSIGN_SIGN {
-        let found = format!("`{COSIGN_SIGN}`, which is a signature");
-        return Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found).into());
-    }
     if annotations.has_entry()? {
-        verify(trust, about, claim(&annotations, "dsseEnvelope", envelope.to_json(), layer.payload.len())?)
+        let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
+        expect_attestation(claim.statement.as_ref())?;
+        verify(trust, about, claim)
     } else {
+        let statement = Statement::read(&envelope.payload)?;
+        expect_attestation(Some(&statement))?;
         without_log::check(trust.keys(), &envelope.signed_bytes(), &envelope.signature, about, Some(statement))
     }
 }
 
+/// cosign v2's signatures lie under the other tag: a sign statement here would be one that nobody looked for.
+fn expect_attestation(statement: Option<&Statement>) -> Result<(), Rejection> {
+    match statement {
+        Some(statement) if statement.predicate_type != COSIGN_SIGN => Ok(()),
+        _ => {
+            let found = format!("`{COSIGN_SIGN}`, which is a signature");
+            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found))
+        }
+    }
+}
+
 /// A bundle v0.1 of what the annotations hold.
-fn claim(annotations: &Annotations, field: &str, content: Value, size_bytes: usize) -> Result<Claim, Rejection> {
+fn claim(annotations: &Annotations, field: &str, content: &Value, size_bytes: usize) -> Result<Claim, Rejection> {
     let (name, signer) = match &annotations.certificate {
         Some(leaf) => ("x509CertificateChain", json!({"certificates": [{"rawBytes": STANDARD.encode(leaf)}]})),
         None => ("publicKey", json!({"hint": NO_HINT})),

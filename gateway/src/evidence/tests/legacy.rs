@@ -24,6 +24,9 @@ fn slsa() -> Sign {
     })
 }
 
+/// One thing that is made wrong.
+type Change = fn(&mut Value);
+
 /// A layer of `.sig`, or of `.att`.
 #[derive(Clone, Copy, Debug)]
 enum Tag {
@@ -256,6 +259,12 @@ async fn a6_1_an_entry_of_another_artifact_is_no_proof() {
             }
         }
     }
+    // The entry of an attestation beside a signature, and the reverse.
+    let (signature, attestation) = (Tag::Sig.make(&sigstore, cosign()), Tag::Att.make(&sigstore, slsa()));
+    let crossed = annotated(signature.clone(), BUNDLE, attestation.annotations[BUNDLE].clone());
+    assert_eq!(Tag::Sig.rejected(&collector, crossed).await.0, Code::BUNDLE_UNSUPPORTED);
+    let crossed = annotated(attestation, BUNDLE, signature.annotations[BUNDLE].clone());
+    assert_eq!(Tag::Att.rejected(&collector, crossed).await.0, Code::BUNDLE_UNSUPPORTED);
     // The promise of one entry over the body of another.
     let (one, two) = (Tag::Sig.make(&sigstore, cosign()), Tag::Sig.make(&sigstore, cosign()));
     let two: Value = serde_json::from_str(&two.annotations[BUNDLE]).unwrap();
@@ -285,7 +294,7 @@ async fn payloads_are_read_in_one_way_only() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     let good = Tag::Sig.make(&sigstore, cosign());
-    let changes: [fn(&mut Value); 12] = [
+    let changes: [Change; 12] = [
         |payload| *payload = json!([]),
         |payload| payload["Critical"] = json!({}),
         |payload| payload["optional"] = json!([]),
@@ -351,7 +360,7 @@ async fn annotations_are_read_in_one_way_only() {
     let dressed = annotated(good.clone(), CERTIFICATE, key.replace("PUBLIC KEY", "CERTIFICATE"));
     assert_eq!(Tag::Sig.rejected(&collector, dressed).await.0, Code::CERTIFICATE_UNTRUSTED);
 
-    let changes: [(fn(&mut Value), Code); 17] = [
+    let changes: [(Change, Code); 17] = [
         (|b| b["payload"] = json!({}), Code::BUNDLE_MALFORMED),
         (|b| b["Payload"]["more"] = json!(1), Code::BUNDLE_MALFORMED),
         (|b| b["SignedEntryTimestamp"] = json!(1), Code::BUNDLE_MALFORMED),
