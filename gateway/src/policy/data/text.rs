@@ -1,0 +1,78 @@
+//! The texts that rules compare with, each in the one form a rule reads.
+
+use super::fault;
+use crate::policy::LoadError;
+
+pub(super) fn each(
+    name: &str,
+    at: &str,
+    field: &str,
+    values: &[String],
+    is_good: impl Fn(&str) -> bool,
+    wanted: &str,
+) -> Result<(), LoadError> {
+    values
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, value)| expect(is_good(value), name, &format!("{at}.{field}[{index}]"), value, wanted))
+}
+
+pub(super) fn expect(good: bool, name: &str, at: &str, found: &str, wanted: &str) -> Result<(), LoadError> {
+    if good { Ok(()) } else { Err(fault(name, at, &format!("expected {wanted}, found `{}`", found.escape_debug()))) }
+}
+
+/// Printable ASCII without blanks and without `*`, at most [`MAX_TEXT_BYTES`].
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_TEXT_BYTES && text.bytes().all(|b| b.is_ascii_graphic() && b != b'*')
+}
+
+/// `*`, `ghcr.io/acme/cart` or `ghcr.io/acme/*`: never a tag, for rules are about repositories.
+pub(super) fn is_reference_pattern(text: &str) -> bool {
+    let name = text.strip_suffix("/*").unwrap_or(text);
+    let mut parts = name.split('/');
+    let upstream = parts.next().unwrap_or_default();
+    let is_part = |part: &str| is_plain(part) && !part.contains([':', '@']) && part != "." && part != "..";
+    text == "*"
+        || is_plain(upstream) && !upstream.contains('@') && parts.all(is_part) && (name.contains('/') || name != text)
+}
+
+/// `local`, a SPIFFE ID, or a folder of SPIFFE IDs.
+pub(super) fn is_caller_pattern(text: &str) -> bool {
+    text == "local" || text.starts_with("spiffe://") && is_uri_pattern(text)
+}
+
+pub(super) fn is_email(text: &str) -> bool {
+    is_plain(text) && text.split('@').count() == 2 && !text.starts_with('@') && !text.ends_with('@')
+}
+
+/// What `plain_uri` of `policies/signatures.rego` takes, perhaps with `/*` behind it.
+pub(super) fn is_uri_pattern(text: &str) -> bool {
+    let uri = text.strip_suffix("/*").unwrap_or(text);
+    let Some((scheme, rest)) = uri.split_once("://") else { return false };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_host = |host: &str| {
+        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':');
+        !host.is_empty()
+            && host.bytes().all(inside)
+            && !host.starts_with('.')
+            && !host.ends_with('.')
+            && !host.contains("..")
+            && !host.contains(".:")
+    };
+    let lower = path.to_ascii_lowercase();
+    is_plain(uri)
+        && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'))
+        && !scheme.is_empty()
+        && is_host(authority)
+        && !path.ends_with('/')
+        && (!path.is_empty() || uri.len() < text.len())
+        && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@/%?#".contains(&b))
+        && !["%2f", "%2e", "%5c", "%25", "%00", "%0a", "%0d"].iter().any(|encoded| lower.contains(encoded))
+        && path.split('/').all(|part| part != "." && part != "..")
+}
+
+pub(super) const REFERENCE: &str = "`REGISTRY/REPOSITORY` without tag, `REGISTRY/FOLDER/*`, or `*`";
+pub(super) const CALLER: &str = "`local`, a SPIFFE ID, or a SPIFFE ID that ends in `/*`";
+
+/// The longest text that a rule may compare with, in bytes: a SPIFFE ID is at most 2048 (SPIFFE-ID §2.3).
+pub(super) const MAX_TEXT_BYTES: usize = 2048;
