@@ -28,7 +28,7 @@ pub(super) struct Verified {
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
-    attests: Option<Attested>,
+    attests: Option<Box<Attested>>,
     /// The predicate with what it attests in canonical JSON: its bytes and its breadth.
     predicate_bytes: usize,
     predicate_breadth: usize,
@@ -228,7 +228,7 @@ fn prove(
         Some(statement) => {
             let signature = statement.predicate_type == COSIGN_SIGN;
             let kind = if signature { FindingKind::Signature } else { FindingKind::Attestation };
-            let attests = predicates::read(&statement.predicate_type, statement.predicate.as_ref())?;
+            let attests = predicates::read(&statement.predicate_type, statement.predicate.as_ref())?.map(Box::new);
             (kind, Some(statement.predicate_type), statement.predicate, attests)
         }
     };

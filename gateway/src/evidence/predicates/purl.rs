@@ -81,13 +81,31 @@ mod tests {
         }
         assert_eq!(base("pkg:npm/@angular/core"), Some(("pkg:npm/@angular/core".into(), None)));
         assert_eq!(base("pkg:pypi/Typing_Extensions@4"), base("pkg:pypi/typing-extensions@4"));
-        assert_eq!(base("pkg:oci/cart@sha256%3Aab?repository_url=x"), Some(("pkg:oci/cart".into(), Some("sha256:ab".into()))));
-        assert_eq!(base("pkg:golang/github.com/a/b@v1.2.3"), Some(("pkg:golang/github.com/a/b".into(), Some("v1.2.3".into()))));
+        assert_eq!(
+            base("pkg:oci/cart@sha256%3Aab?repository_url=x"),
+            Some(("pkg:oci/cart".into(), Some("sha256:ab".into())))
+        );
+        assert_eq!(
+            base("pkg:golang/github.com/a/b@v1.2.3"),
+            Some(("pkg:golang/github.com/a/b".into(), Some("v1.2.3".into())))
+        );
     }
 
     #[test]
     fn refuses_what_names_no_package() {
-        for text in ["", "left-pad", "pkg:", "pkg:npm", "pkg:npm/", "pkg:/x", "npm/left-pad", "pkg:npm/%4", "pkg:npm/%zz", "pkg:npm/%ff", "pkg:npm//x"] {
+        for text in [
+            "",
+            "left-pad",
+            "pkg:",
+            "pkg:npm",
+            "pkg:npm/",
+            "pkg:/x",
+            "npm/left-pad",
+            "pkg:npm/%4",
+            "pkg:npm/%zz",
+            "pkg:npm/%ff",
+            "pkg:npm//x",
+        ] {
             assert!(Purl::read(text).is_err(), "`{text}` was taken");
         }
     }

@@ -60,10 +60,7 @@ pub(super) fn v1(predicate: &serde_json::Value) -> Result<Provenance, Rejection>
 
 fn resources(fields: Fields<'_>, field: &str) -> Result<Vec<Resource>, Rejection> {
     let resource = |resource: Fields<'_>| {
-        Ok(Resource {
-            uri: resource.optional_text("uri")?.map(str::to_owned),
-            digests: resource.digests("digest")?,
-        })
+        Ok(Resource { uri: resource.optional_text("uri")?.map(str::to_owned), digests: resource.digests("digest")? })
     };
     fields.objects(field, "a dependency", DEPENDENCIES_MAX)?.into_iter().map(resource).collect()
 }

@@ -81,7 +81,8 @@ pub(super) fn add_licenses(expression: &str, licenses: &mut Vec<String>) {
         }
     };
     for word in expression.split(|c: char| c.is_whitespace() || c == '(' || c == ')') {
-        let operator = ["AND", "OR", "WITH", "NONE", "NOASSERTION"].iter().any(|known| word.eq_ignore_ascii_case(known));
+        let operator =
+            ["AND", "OR", "WITH", "NONE", "NOASSERTION"].iter().any(|known| word.eq_ignore_ascii_case(known));
         if !operator {
             add(word);
             if let Some(without) = word.strip_suffix('+') {
