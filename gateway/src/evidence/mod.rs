@@ -8,6 +8,8 @@ mod certificate;
 mod claim;
 mod collector;
 mod exhibit;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 mod one_bundle;
 mod predicates;
