@@ -15,6 +15,7 @@ default admit := false
 
 admit if {
 	signing.allowed
+	data.witgate.attestations.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
@@ -69,7 +70,7 @@ grants := object.union(
 		"config": granted_config,
 		"limits": granted_limits,
 	},
-	{"lifetime_s": seconds | seconds := min(lifetimes)},
+	{"lifetime_s": seconds | count(lifetimes) > 0; seconds := min(lifetimes)},
 ) if {
 	count(matching) > 0
 }
@@ -106,6 +107,8 @@ links_not_granted contains link if {
 }
 
 refuse contains reason if some reason in signing.refuse
+
+refuse contains reason if some reason in data.witgate.attestations.refuse
 
 # METADATA
 # title: No rule speaks for the caller

@@ -14,12 +14,13 @@ use witgate::audit::tlog::{
     Checkpoint, ProofFile, SignedNote, Signer, TilePath, TrustPolicy, VerifierKey, leaf_hash, node_hash,
 };
 use witgate::case::{
-    Candidate, CandidateContent, CandidateSource, Candidates, Case, CosignLayer, Digest, Finding, Reference, Surface,
-    Timestamp, VerdictWord,
+    Attested, Candidate, CandidateContent, CandidateSource, Candidates, Case, CosignLayer, Digest, Finding, Reference,
+    Surface, Timestamp, VerdictWord,
 };
 use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Knob, Log as Rekor, Sign, Sigstore};
+use witgate::evidence::fuzzing as evidence_fuzzing;
 use witgate::evidence::{Collector, Exhibit, InlineRoot, RootSettings, RootSource, Settings, Trust};
 use witgate::identity::SpiffeIdPattern;
 use witgate::policy::Policy;
@@ -76,6 +77,7 @@ pub fn all() -> Vec<Target> {
         target("bundle", 100, bundle, EVIDENCE.bundles.clone()),
         target("cosign-tag", 3, cosign_tag, vec![cosign_manifest(), manifest()]),
         target("cosign-layer", 100, cosign_layer, EVIDENCE.layers.clone()),
+        target("predicate", 4, predicate, predicates()),
         target("component", 25, component, component_seeds()),
         target("ticket", 2, signed_ticket, vec![TICKET.envelope.clone(), TICKET.foreign.clone()]),
         target("note", 2, note, vec![LOG.note.clone().into_bytes()]),
@@ -103,6 +105,10 @@ pub fn honest_inputs_are_believed() {
     assert_eq!(fuzzing::claimed_imports(&claims(), &Digest::of(b"x")).unwrap().unwrap().len(), 1);
     assert_eq!(fuzzing::index(&index()), (1, 0));
     assert!(fuzzing::referrer(&referrer(), OCI_MANIFEST, &Digest::of(b"x")));
+    for (index, bytes) in predicates().iter().enumerate() {
+        let read = PREDICATES.iter().filter(|kind| matches!(evidence_fuzzing::predicate(kind, bytes), Some(Ok(_))));
+        assert_eq!(read.count(), 1, "predicate {index} is read as its own type");
+    }
     for bundle in &EVIDENCE.bundles {
         assert!(matches!(found(bundle), Finding::Verified(_)), "{:?}", found(bundle));
     }
@@ -352,6 +358,67 @@ fn says_what_was_signed(found: Finding) {
         });
         assert!(same, "nobody signed this: {claimed:?}");
     }
+}
+
+/// The predicate types that are read.
+const PREDICATES: [&str; 9] = [
+    "https://slsa.dev/provenance/v0.2",
+    "https://slsa.dev/provenance/v1",
+    "https://spdx.dev/Document",
+    "https://cyclonedx.org/bom",
+    "https://openvex.dev/ns/v0.2.0",
+    "https://slsa.dev/verification_summary/v0.2",
+    "https://slsa.dev/verification_summary/v1",
+    "https://cosign.sigstore.dev/attestation/vuln/v1",
+    "https://in-toto.io/attestation/vulns/v0.2",
+];
+
+/// A predicate is read into what a case can hold, or refused; each input is tried as each type.
+fn predicate(bytes: &[u8]) {
+    for predicate_type in PREDICATES {
+        if let Some(Ok(attested)) = evidence_fuzzing::predicate(predicate_type, bytes) {
+            let json = serde_json::to_value(&attested).expect("what is read is JSON");
+            let read: Attested = serde_json::from_value(json).expect("what is written can be read");
+            assert_eq!(read, attested);
+        }
+    }
+}
+
+fn predicates() -> Vec<Vec<u8>> {
+    let digest = Digest::of(b"x").hex();
+    let purl = "pkg:npm/%40acme/left-pad@1.3.0";
+    [
+        json!({"bomFormat": "CycloneDX", "specVersion": "1.5", "components": [
+            {"name": "a", "group": "g", "purl": purl, "licenses": [{"license": {"id": "MIT"}}, {"expression": "(MIT OR 0BSD)"}],
+             "hashes": [{"alg": "SHA-256", "content": digest}], "components": [{"name": "b"}]},
+        ]}),
+        json!({"spdxVersion": "SPDX-2.3", "packages": [{"name": "a", "versionInfo": "1", "licenseDeclared": "GPL-2.0+",
+            "externalRefs": [{"referenceType": "purl", "referenceLocator": purl}],
+            "checksums": [{"algorithm": "SHA256", "checksumValue": digest}]}]}),
+        json!({"builder": {"id": "b"}, "buildType": "t", "invocation": {
+            "configSource": {"uri": "git+https://h/a@refs/tags/v1", "digest": {"sha1": "00"}},
+            "environment": {"github_ref": "refs/tags/v1", "github_event_payload": {"base_ref": "refs/heads/main"}}},
+            "metadata": {"buildStartedOn": "2025-06-01T12:00:00Z"}, "materials": [{"uri": "x"}]}),
+        json!({"buildDefinition": {"buildType": "t", "externalParameters": {"workflow": {"ref": "refs/heads/main", "repository": "https://h/a", "path": "p"}},
+            "resolvedDependencies": [{"uri": "git+https://h/a@refs/heads/main", "digest": {"gitCommit": "00"}}]},
+            "runDetails": {"builder": {"id": "b"}, "metadata": {"startedOn": "2025-06-01T12:00:00.5+02:00"}}}),
+        json!({"@context": "https://openvex.dev/ns/v0.2.0", "author": "a", "timestamp": "2025-06-01T12:00:00Z", "statements": [
+            {"vulnerability": {"name": "CVE-1", "aliases": ["GHSA-1"]}, "status": "not_affected", "justification": "component_not_present",
+             "products": [{"@id": format!("pkg:oci/a@sha256%3A{digest}"), "subcomponents": [{"@id": purl}]}]},
+        ]}),
+        json!({"verifier": {"id": "v"}, "resourceUri": "r", "policy": {"uri": "p"}, "verificationResult": "PASSED", "verifiedLevels": ["L"]}),
+        json!({"verifier": {"id": "v"}, "resource_uri": "r", "policy": {}, "verification_result": "FAILED", "policy_level": "L"}),
+        json!({"scanner": {"uri": "s", "db": {"uri": "d"}, "result": {"SchemaVersion": 2, "Results": [{"Vulnerabilities": [
+            {"VulnerabilityID": "CVE-1", "PkgName": "a", "PkgIdentifier": {"PURL": purl}, "Severity": "HIGH"}]}]}},
+            "metadata": {"scanFinishedOn": "2025-06-01T12:00:00Z"}}),
+        json!({"scanner": {"uri": "s", "result": {"matches": [{"vulnerability": {"id": "CVE-1", "severity": "Low", "fix": {"versions": ["2"]}},
+            "artifact": {"name": "a", "purl": purl}}]}}, "metadata": {"scanFinishedOn": "2025-06-01T12:00:00Z"}}),
+        json!({"scanner": {"uri": "s", "result": [{"id": "CVE-1", "severity": [{"method": "cvss", "score": "9.8"}]}]},
+            "metadata": {"scanFinishedOn": "2025-06-01T12:00:00Z"}}),
+    ]
+    .into_iter()
+    .map(|predicate| predicate.to_string().into_bytes())
+    .collect()
 }
 
 // --- components ---

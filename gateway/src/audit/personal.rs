@@ -13,7 +13,6 @@ const WHEN_PERSONAL: &[&str] = &[
     "/case/artifact/annotations/*",
     "/case/artifact/defects/*/about",
     "/case/artifact/defects/*/detail",
-    "/case/evidence/findings/*/attests/**",
     "/case/evidence/findings/*/predicate/**",
     "/case/evidence/findings/*/signer/claims/*",
     "/case/evidence/findings/*/source/name",
@@ -27,6 +26,9 @@ const WHEN_PERSONAL: &[&str] = &[
     "/decision/warnings/*/hint",
     "/detail/**",
 ];
+
+/// Committed whole when anything in it quotes a person or a workload: it is read back as a type, which no part may leave.
+const WHOLE_WHEN_PERSONAL: &[&str] = &["/case/evidence/findings/*/attests"];
 
 /// Where foreign JSON stands: its numbers are not ours to bound.
 pub(super) const FOREIGN_JSON: &[&str] = &["/case/evidence/findings/*/predicate/**", "/detail/**"];
@@ -49,6 +51,15 @@ pub(super) fn fields(body: &Value) -> Vec<String> {
     for pattern in ALWAYS {
         expand(body, pattern, &mut |pointer, value| {
             if value.is_string() {
+                pointers.push(pointer.to_owned());
+            }
+        });
+    }
+    for pattern in WHOLE_WHEN_PERSONAL {
+        expand(body, pattern, &mut |pointer, value| {
+            let mut found = Vec::new();
+            find(pointer, value, &mut names, &mut found);
+            if !found.is_empty() {
                 pointers.push(pointer.to_owned());
             }
         });
@@ -225,6 +236,16 @@ mod tests {
             |people: usize| json!({"case": {"evidence": {"findings": [{"predicate": vec!["a@b.example"; people]}]}}});
         assert_eq!(fields(&body(MAX_FIELDS_EACH)).len(), MAX_FIELDS_EACH);
         assert_eq!(fields(&body(MAX_FIELDS_EACH + 1)), ["/case/evidence/findings/0/predicate"]);
+    }
+
+    #[test]
+    fn what_an_attestation_says_is_one_field_or_none() {
+        let body = |author: &str| {
+            let attests = json!({"type": "vex", "author": author, "statements": [{"vulnerability": "CVE-1"}]});
+            json!({"case": {"evidence": {"findings": [{"attests": attests}]}}})
+        };
+        assert_eq!(fields(&body("security@acme.example")), ["/case/evidence/findings/0/attests"]);
+        assert_eq!(fields(&body("the security team")), Vec::<String>::new());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Timestamp;
 
@@ -192,7 +192,7 @@ pub struct Vulnerability {
     pub severity: Severity,
     /// Where it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub package: Option<Affected>,
+    pub component: Option<Affected>,
     /// The version without it, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fixed_version: Option<String>,
@@ -323,4 +323,22 @@ pub enum SummaryResult {
     Passed,
     /// It did not.
     Failed,
+}
+
+/// Reads what an attestation says; the commitment that stands in for it in the log once it is redacted says nothing.
+pub(super) fn or_redacted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Attested>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        StandIn(String),
+        Attested(Box<serde_json::Value>),
+    }
+    match Option::<Written>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(Written::StandIn(text)) if text.starts_with("salted-sha256:") => Ok(None),
+        Some(Written::StandIn(_)) => Err(serde::de::Error::custom("expected what an attestation says, found a text")),
+        Some(Written::Attested(value)) => {
+            Attested::deserialize(*value).map(|attested| Some(Box::new(attested))).map_err(serde::de::Error::custom)
+        }
+    }
 }

@@ -319,9 +319,9 @@ pub struct VerifiedFinding {
     /// The statement's predicate, from the verified bytes, for DSSE; the `wascap` claims, for those.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predicate: Option<Value>,
-    /// What the predicate says, for the types that are known; absent for others.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub attests: Option<Attested>,
+    /// What the predicate says, for the types that are known; absent for others, and where the log redacted it.
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "attested::or_redacted")]
+    pub attests: Option<Box<Attested>>,
 }
 
 /// What a verified candidate is.

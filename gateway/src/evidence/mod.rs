@@ -10,6 +10,8 @@ mod claim;
 mod collector;
 mod exhibit;
 mod legacy;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 mod one_bundle;
 mod predicates;

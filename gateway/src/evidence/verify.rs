@@ -28,7 +28,7 @@ pub(super) struct Verified {
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
-    attests: Option<Attested>,
+    attests: Option<Box<Attested>>,
     /// The predicate with what it attests in canonical JSON: its bytes and its breadth.
     predicate_bytes: usize,
     predicate_breadth: usize,

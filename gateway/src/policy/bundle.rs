@@ -212,11 +212,18 @@ const REVISION_CHARS: usize = 12;
 
 const EMBEDDED_MODULES: &[(&str, &str)] = &[
     ("admission.rego", include_str!("../../../policies/admission.rego")),
+    ("attestations.rego", include_str!("../../../policies/attestations.rego")),
+    ("attested.rego", include_str!("../../../policies/attested.rego")),
     ("imports.rego", include_str!("../../../policies/imports.rego")),
     ("patterns.rego", include_str!("../../../policies/patterns.rego")),
+    ("provenance.rego", include_str!("../../../policies/provenance.rego")),
+    ("sbom.rego", include_str!("../../../policies/sbom.rego")),
     ("signatures.rego", include_str!("../../../policies/signatures.rego")),
+    ("summaries.rego", include_str!("../../../policies/summaries.rego")),
+    ("vulnerabilities.rego", include_str!("../../../policies/vulnerabilities.rego")),
 ];
 const EMBEDDED_DATA: &[(&str, &str)] = &[
+    ("attestations.json", include_str!("../../../policies/data/attestations.json")),
     ("grants.json", include_str!("../../../policies/data/grants.json")),
     ("signatures.json", include_str!("../../../policies/data/signatures.json")),
 ];

@@ -122,5 +122,8 @@ impl fmt::Debug for Policy {
 }
 
 #[cfg(test)]
+#[path = "decide_attested_tests.rs"]
+pub(super) mod attested_tests;
+#[cfg(test)]
 #[path = "decide_tests.rs"]
 pub(super) mod tests;

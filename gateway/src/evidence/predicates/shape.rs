@@ -34,6 +34,11 @@ impl<'a> Fields<'a> {
         self.get(field).is_some()
     }
 
+    /// Whether a field is this number.
+    pub fn is_number(self, field: &str, number: u64) -> bool {
+        self.get(field).and_then(Value::as_u64) == Some(number)
+    }
+
     /// Whether a field is there as an object.
     pub fn is_object(self, field: &str) -> bool {
         self.get(field).is_some_and(Value::is_object)

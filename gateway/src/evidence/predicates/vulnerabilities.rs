@@ -12,12 +12,12 @@ use crate::case::attested::{Affected, Scanner, Severity, Vulnerability, Vulnerab
 pub(super) fn cosign(predicate: &Value) -> Result<VulnerabilityScan, Rejection> {
     scan(predicate, |scanner| {
         let report = scanner.object("result", "the scanner's report")?;
-        if report.has("SchemaVersion") {
+        if report.is_number("SchemaVersion", 2) {
             trivy(report)
         } else if report.has("matches") {
             grype(report)
         } else {
-            let expected = "the JSON of Trivy (`SchemaVersion`) or of Grype (`matches`)";
+            let expected = "the JSON of Trivy (`SchemaVersion` 2) or of Grype (`matches`)";
             Err(scanner.unexpected("result", expected, "another report"))
         }
     })
@@ -41,13 +41,16 @@ fn scan(
         let version = fields.optional_text("version")?.map(str::to_owned);
         Ok(Scanner { uri: fields.text("uri")?.to_owned(), version })
     };
-    let database = scanner.optional_object("db", "the database")?;
+    // cosign's is often there without a word in it.
+    let database = match scanner.optional_object("db", "the database")? {
+        Some(database) if database.optional_text("uri")?.is_some() => Some(who(database)?),
+        _ => None,
+    };
     let found = vulnerabilities(scanner)?;
     scan.limit("result", "vulnerabilities", found.len(), VULNERABILITIES_MAX)?;
     Ok(VulnerabilityScan {
         scanner: who(scanner)?,
-        // cosign's is often an empty object.
-        database: database.filter(|database| database.has("uri")).map(who).transpose()?,
+        database,
         finished_at: scan.object("metadata", "the metadata")?.time("scanFinishedOn")?,
         vulnerabilities: found,
     })
@@ -73,7 +76,7 @@ fn rated(fields: Fields<'_>) -> Result<Vulnerability, Rejection> {
         id: fields.text("id")?.to_owned(),
         aliases: Vec::new(),
         severity: severity.unwrap_or(Severity::Unknown),
-        package: None,
+        component: None,
         fixed_version: None,
     })
 }
@@ -91,7 +94,7 @@ fn trivy(report: Fields<'_>) -> Result<Vec<Vulnerability>, Rejection> {
                 id: fields.text("VulnerabilityID")?.to_owned(),
                 aliases: fields.texts("VendorIDs")?,
                 severity: in_words(fields.optional_text("Severity")?.unwrap_or_default()),
-                package: Some(package(fields.text("PkgName")?, fields.optional_text("InstalledVersion")?, purl)?),
+                component: Some(package(fields.text("PkgName")?, fields.optional_text("InstalledVersion")?, purl)?),
                 fixed_version: fields.optional_text("FixedVersion")?.map(str::to_owned),
             });
             report.limit("Results", "vulnerabilities", found.len(), VULNERABILITIES_MAX)?;
@@ -117,7 +120,7 @@ fn grype(report: Fields<'_>) -> Result<Vec<Vulnerability>, Rejection> {
             id: fields.text("id")?.to_owned(),
             aliases: related.into_iter().map(|other| Ok(other.text("id")?.to_owned())).collect::<Result<_, _>>()?,
             severity: in_words(fields.optional_text("severity")?.unwrap_or_default()),
-            package: Some(package(artifact.text("name")?, artifact.optional_text("version")?, purl)?),
+            component: Some(package(artifact.text("name")?, artifact.optional_text("version")?, purl)?),
             fixed_version: fixed,
         });
     }

@@ -2,6 +2,7 @@
 
 #![cfg(feature = "dev")]
 
+mod attested;
 mod checkpoints;
 mod collecting;
 mod flips;

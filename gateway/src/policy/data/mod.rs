@@ -1,5 +1,6 @@
 //! The data documents of `data.witgate`, each checked before a rule reads it.
 
+mod attestations;
 mod grants;
 mod signatures;
 mod text;
@@ -96,7 +97,11 @@ type CheckEntry = fn(&str, &str, &Value) -> Result<(), LoadError>;
 /// The lists of `data.witgate`, each with what checks its entries.
 const LISTS: &[(&str, CheckEntry)] = &[
     ("grants", |name, at, value| read::<grants::GrantRule>(name, at, value)?.check(name, at)),
+    ("provenance", |name, at, value| read::<attestations::ProvenanceEntry>(name, at, value)?.check(name, at)),
+    ("sboms", |name, at, value| read::<attestations::SbomEntry>(name, at, value)?.check(name, at)),
     ("signatures", |name, at, value| read::<signatures::SignatureEntry>(name, at, value)?.check(name, at)),
+    ("summaries", |name, at, value| read::<attestations::SummaryEntry>(name, at, value)?.check(name, at)),
+    ("vulnerabilities", |name, at, value| read::<attestations::VulnerabilityEntry>(name, at, value)?.check(name, at)),
 ];
 
 #[cfg(test)]

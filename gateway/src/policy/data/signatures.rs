@@ -43,7 +43,7 @@ impl SignatureEntry {
 }
 
 impl Identity {
-    fn check(&self, name: &str, at: &str) -> Result<(), LoadError> {
+    pub fn check(&self, name: &str, at: &str) -> Result<(), LoadError> {
         match self {
             Self { key: Some(key), issuer: None, san: None, claims: None } => {
                 expect(is_plain(key), name, &format!("{at}.key"), key, "the name of a configured key")
