@@ -40,7 +40,7 @@ fn keyless(issuer: &str, kind: SanKind, value: &str) -> Finding {
 }
 
 fn key(name: &str) -> Finding {
-    verified(Signer::Key { name: name.into(), keyid: "00".into() })
+    verified(Signer::Key { name: name.into(), keyid: name.into() })
 }
 
 fn source(name: &str) -> CandidateSource {
@@ -203,8 +203,8 @@ fn each_reason_reads_well() {
     unsigned.evidence.findings = vec![rejected(Code::SUBJECT_MISMATCH)];
     assert_eq!(
         reason(&unsigned),
-        "no-verified-signature | ghcr.io/acme/cart | no signature verified; looked in referrers-api; \
-         `sha256:bad` rejected: subject-mismatch"
+        "no-verified-signature | ghcr.io/acme/cart | no signature verified; looked in referrers-api (Sigstore \
+         bundles); `sha256:bad` rejected: subject-mismatch"
     );
     let other = case_with(vec![keyless("https://other.example", SanKind::Email, "ci@other.example")], &[]);
     assert_eq!(
