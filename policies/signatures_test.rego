@@ -273,3 +273,14 @@ test_certificate_of_an_own_authority if {
 	not signing.allowed with input as by(signer) with data.witgate.signatures as [entry([named("other", "spiffe", "spiffe://prod/ci/*")])]
 	not signing.allowed with input as by(signer) with data.witgate.signatures as [entry([named("own", "email", "spiffe://prod/ci/a")])]
 }
+
+test_issuer_pattern_matches_in_full if {
+	tenants := {"issuerRegExp": "https://id\\.example/[a-z]+", "san": acme.san}
+	case := by(keyless("https://id.example/acme", "uri", workflow, {}))
+	signing.allowed with input as case with data.witgate.signatures as [entry([tenants])]
+	other := by(keyless("https://id.example/acme/x", "uri", workflow, {}))
+	refuse := signing.refuse with input as other with data.witgate.signatures as [entry([tenants])]
+	codes(refuse) == {"issuer-mismatch"}
+	some reason in refuse
+	contains(reason.detail, "that matches `https://id\\.example/[a-z]+`")
+}

@@ -13,6 +13,8 @@ mod floor;
 mod identity_pattern;
 mod import_patterns;
 mod load_error;
+#[cfg(test)]
+mod mutation_tests;
 mod schema;
 mod scrutiny;
 mod test;

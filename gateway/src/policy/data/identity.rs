@@ -252,7 +252,7 @@ fn pattern(kind: SubjectKind, text: &str, name: &str, at: &str) -> Result<Value,
 const MAX_CLAIM_BYTES: usize = 2048;
 
 /// Fulcio's claims by the names that evidence gives them (`oid-info.md` of sigstore/fulcio, 1.3.6.1.4.1.57264.1.2-24).
-const CLAIMS: &[&str] = &[
+pub(in crate::policy) const CLAIMS: &[&str] = &[
     "workflow_trigger",
     "workflow_sha",
     "workflow_name",

@@ -2,7 +2,7 @@
 
 mod github;
 mod grants;
-mod identity;
+pub(super) mod identity;
 mod signatures;
 pub(super) mod text;
 

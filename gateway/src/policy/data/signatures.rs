@@ -119,3 +119,6 @@ const MAX_IDENTITIES: usize = 128;
 const MAX_QUORUM_IDENTITIES: usize = 8;
 /// Different patterns of all entries: regorus keeps 256 compiled ones (`cache.rs`), and people's own rules need some.
 const MAX_PATTERNS: usize = 128;
+#[cfg(test)]
+#[path = "signatures_tests.rs"]
+mod tests;
