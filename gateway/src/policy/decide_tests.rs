@@ -419,6 +419,29 @@ fn a11_1_one_party_counts_once() {
     );
 }
 
+/// Strangers may attach as many good signatures as evidence looks at; the rules still end, and find the right one.
+#[test]
+fn signatures_of_strangers_do_not_use_up_the_time() {
+    let mut identities: Vec<_> = (0..31)
+        .map(
+            |n| json!({"issuer": GITHUB, "subjectType": "uri", "subjectRegExp": format!("https://github.com/o{n}/.*")}),
+        )
+        .collect();
+    identities.push(json!({"key": "release"}));
+    let policy = with_entry(&json!({"references": ["*"], "identities": identities}));
+    let strangers = (0..127).map(|n| keyless(GITHUB, SanKind::Uri, &format!("https://github.com/mallory/{n}/x")));
+    let findings: Vec<_> = strangers.chain([key("release")]).collect();
+    let started = std::time::Instant::now();
+    assert_refused(&policy, &case_with(findings, &[]), &[]);
+    println!("127 strangers, 32 identities: {:?}", started.elapsed());
+    let quorum: Vec<_> = (0..8).map(|n| json!({"issuer": GITHUB, "subjectType": "uri", "subjectRegExp": format!("https://github.com/[a-z]+/{n}.*")})).collect();
+    let policy = with_entry(&json!({"references": ["*"], "threshold": 8, "identities": quorum}));
+    let many = (0..128).map(|n| keyless(GITHUB, SanKind::Uri, &format!("https://github.com/mallory/{n}/x"))).collect();
+    let started = std::time::Instant::now();
+    assert_refused(&policy, &case_with(many, &[]), &["threshold-not-met"]);
+    println!("128 signers, 8 identities: {:?}", started.elapsed());
+}
+
 #[test]
 fn attestations_and_tokens_never_count() {
     let policy = with_entry(&json!({"references": ["*"], "threshold": 2, "identities": [{"key": "a"}, {"key": "b"}]}));

@@ -40,7 +40,7 @@ fn grants() -> Sample {
     cases[3].host = "local".into();
     let mut data = data();
     data["witgate"]["signatures"] = signature_list(json!({"references": ["*"], "identities": [acme(json!({}))]}));
-    Sample { name: "grants", data, cases, swaps: &[], held_at_load: &[] }
+    Sample { name: "grants", data, cases, swaps: &[("local", "spiffe://other.example/x")], held_at_load: &[] }
 }
 
 fn signatures() -> Vec<Sample> {
@@ -73,7 +73,13 @@ fn signatures() -> Vec<Sample> {
             held_at_load,
         )
     };
-    let quorum = json!({"references": ["*"], "threshold": 2, "about": "artifact",
+    // A folder or a pattern of URIs takes more than one of SPIFFE IDs.
+    let certified = |name, mut certificate: Value| {
+        certificate["authority"] = "own".into();
+        let entry = json!({"references": ["ghcr.io/acme/*"], "identities": [{"certificate": certificate}]});
+        sample(name, entry, &[&[own("uri", spiffe)]], &[("spiffe", "uri")], &[])
+    };
+    let quorum = json!({"references": ["ghcr.io/acme/*"], "threshold": 2, "about": "artifact",
         "identities": [{"key": "a"}, {"key": "b"}, {"key": "c"}]});
     let pairs: [&[Value]; 3] = [&[key("a"), key("b")], &[key("b"), key("c")], &[key("a"), key("c")]];
     vec![
@@ -83,7 +89,7 @@ fn signatures() -> Vec<Sample> {
             json!({"issuerRegExp": "https://issuer.example/acme/.*", "subjectRegExp": "https://github.com/acme/.*", "subjectType": "uri",
                 "githubWorkflowTrigger": "value", "githubWorkflowSha": "value", "githubWorkflowName": "value",
                 "githubWorkflowRepository": "value", "githubWorkflowRef": "value"}),
-            json!({"kind": "keyless", "issuer": "https://issuer.example/acme/x", "san": uri(WORKFLOW), "claims": claims}),
+            json!({"kind": "keyless", "issuer": "https://issuer.example/acme/y", "san": uri(WORKFLOW), "claims": claims}),
             &["subjectType"],
         ),
         alone(
@@ -106,22 +112,16 @@ fn signatures() -> Vec<Sample> {
             &[],
         ),
         alone(
-            "a certificate",
-            json!({"certificate": {"authority": "own", "san": {"kind": "spiffe", "value": "spiffe://prod.example/ci/*"}}}),
-            own("uri", spiffe),
-            &[],
-        ),
-        alone(
             "a certificate's exact subject",
             json!({"certificate": {"authority": "own", "subject": spiffe, "subjectType": "spiffe"}}),
             own("uri", spiffe),
             &["subjectType"],
         ),
-        alone(
+        certified("a certificate", json!({"san": {"kind": "spiffe", "value": "spiffe://prod.example/ci/*"}})),
+        certified("a certificate's san", json!({"san": {"kind": "spiffe", "regExp": "spiffe://prod.example/ci/.*"}})),
+        certified(
             "a certificate's pattern",
-            json!({"certificate": {"authority": "own", "subjectRegExp": "spiffe://prod.example/ci/.*", "subjectType": "spiffe"}}),
-            own("uri", spiffe),
-            &[],
+            json!({"subjectRegExp": "spiffe://prod.example/ci/.*", "subjectType": "spiffe"}),
         ),
         sample("a quorum", quorum, &pairs, &[("artifact", "artifact-or-index")], &[]),
     ]

@@ -292,3 +292,13 @@ fn entries_hold_their_limits() {
     about["about"] = "index".into();
     assert!(load_entry(&about).is_err());
 }
+
+#[test]
+fn every_example_of_the_docs_is_taken() {
+    let docs = include_str!("../../../../docs/identity-rules.md");
+    let examples: Vec<_> = docs.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() > 5);
+    for example in examples {
+        load_entry(&serde_json::from_str(example).unwrap()).unwrap_or_else(|error| panic!("{example}: {error}"));
+    }
+}
