@@ -69,7 +69,7 @@ grants := object.union(
 		"config": granted_config,
 		"limits": granted_limits,
 	},
-	{"lifetime_s": seconds | seconds := min(lifetimes)},
+	{"lifetime_s": seconds | count(lifetimes) > 0; seconds := min(lifetimes)},
 ) if {
 	count(matching) > 0
 }
