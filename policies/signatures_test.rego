@@ -8,7 +8,13 @@ github := "https://token.actions.githubusercontent.com"
 
 workflow := "https://github.com/acme/cart/.github/workflows/release.yml@refs/tags/v1"
 
-signed(signer) := {"status": "verified", "kind": "signature", "source": {"name": "sha256:1"}, "signer": signer}
+signed(signer) := {
+	"status": "verified",
+	"kind": "signature",
+	"source": {"name": "sha256:1"},
+	"trust": "public",
+	"signer": signer,
+}
 
 keyless(issuer, kind, value, claims) := {
 	"kind": "keyless",
@@ -17,7 +23,7 @@ keyless(issuer, kind, value, claims) := {
 	"claims": claims,
 }
 
-key(name) := {"kind": "key", "name": name, "keyid": "00"}
+key(name) := {"kind": "key", "name": name, "keyid": name}
 
 # A case with these findings.
 found(findings) := {"reference": reference, "evidence": {"looked_in": ["referrers-api"], "findings": findings}}
@@ -61,7 +67,7 @@ test_unsigned if {
 	refuse := signing.refuse with input as found([]) with data.witgate.signatures as [entry([acme])]
 	codes(refuse) == {"no-verified-signature"}
 	some reason in refuse
-	reason.detail == "no signature verified; looked in referrers-api; found no candidate"
+	reason.detail == "no signature verified; looked in referrers-api (Sigstore bundles); found no candidate"
 }
 
 test_unsigned_and_looked_nowhere if {
@@ -201,4 +207,80 @@ test_hosts_with_empty_labels_never_match if {
 	every host in [".github.com", "github..com", "github.com.:443", ""] {
 		not signing.plain_uri(concat("", ["https://", host, "/acme/x"]))
 	}
+}
+
+test_threshold_wants_different_signers if {
+	wanted := object.union(entry([acme, mail, {"key": "release"}]), {"threshold": 2})
+	one := signed(keyless(github, "uri", workflow, {}))
+	again := signed(keyless(github, "uri", workflow, {"build_trigger": "push"}))
+	refuse := signing.refuse with input as found([one, again]) with data.witgate.signatures as [wanted]
+	codes(refuse) == {"threshold-not-met"}
+	some reason in refuse
+	contains(reason.detail, "counts as 1 of 2 different signers")
+	signing.allowed with input as found([one, signed(key("release"))]) with data.witgate.signatures as [wanted]
+}
+
+test_one_key_under_two_names_counts_once if {
+	wanted := object.union(entry([{"key": "a"}, {"key": "b"}]), {"threshold": 2})
+	twins := found([signed({"kind": "key", "name": "a", "keyid": "1"}), signed({"kind": "key", "name": "b", "keyid": "1"})])
+	refuse := signing.refuse with input as twins with data.witgate.signatures as [wanted]
+	codes(refuse) == {"threshold-not-met"}
+	signing.allowed with input as found([signed(key("a")), signed(key("b"))]) with data.witgate.signatures as [wanted]
+}
+
+test_two_signers_of_one_identity_are_one_of_two if {
+	wanted := object.union(entry([acme, mail]), {"threshold": 2})
+	other := "https://github.com/acme/other/.github/workflows/x.yml@refs/heads/main"
+	case := found([signed(keyless(github, "uri", workflow, {})), signed(keyless(github, "uri", other, {}))])
+	refuse := signing.refuse with input as case with data.witgate.signatures as [wanted]
+	codes(refuse) == {"threshold-not-met"}
+}
+
+# One signer is two identities, another is one of them: a matching exists, whichever is looked at first.
+test_matching_is_exact if {
+	narrow := {"issuer": github, "san": {"kind": "uri", "value": workflow}}
+	other := "https://github.com/acme/other/.github/workflows/x.yml@refs/heads/main"
+	case := found([signed(keyless(github, "uri", workflow, {})), signed(keyless(github, "uri", other, {}))])
+	every identities in [[acme, narrow], [narrow, acme]] {
+		wanted := object.union(entry(identities), {"threshold": 2})
+		signing.allowed with input as case with data.witgate.signatures as [wanted]
+	}
+}
+
+test_about_the_artifact_itself if {
+	of_index := object.union(signed(key("a")), {"source": {"name": "sha256:1", "index": "sha256:2"}})
+	wanted := object.union(entry([{"key": "a"}]), {"about": "artifact"})
+	signing.allowed with input as found([of_index]) with data.witgate.signatures as [entry([{"key": "a"}])]
+	refuse := signing.refuse with input as found([of_index]) with data.witgate.signatures as [wanted]
+	codes(refuse) == {"no-verified-signature"}
+	signing.allowed with input as by(key("a")) with data.witgate.signatures as [wanted]
+}
+
+test_patterns_match_in_full if {
+	pattern := {"issuer": github, "san": {"kind": "uri", "regExp": "https://github\\.com/acme/c.*"}}
+	signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([pattern])]
+	not signing.allowed with input as by_uri(concat("", ["https://evil.example/", workflow]))
+		with data.witgate.signatures as [entry([pattern])]
+	exact := {"issuer": github, "san": {"kind": "uri", "regExp": "https://github\\.com/acme/c"}}
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([exact])]
+}
+
+named(authority, kind, value) := {"certificate": {"authority": authority, "san": {"kind": kind, "value": value}}}
+
+test_certificate_of_an_own_authority if {
+	signer := {"kind": "certificate", "authority": "own", "san": {"kind": "uri", "value": "spiffe://prod/ci/a"}}
+	signing.allowed with input as by(signer) with data.witgate.signatures as [entry([named("own", "spiffe", "spiffe://prod/ci/*")])]
+	not signing.allowed with input as by(signer) with data.witgate.signatures as [entry([named("other", "spiffe", "spiffe://prod/ci/*")])]
+	not signing.allowed with input as by(signer) with data.witgate.signatures as [entry([named("own", "email", "spiffe://prod/ci/a")])]
+}
+
+test_issuer_pattern_matches_in_full if {
+	tenants := {"issuerRegExp": "https://id\\.example/[a-z]+", "san": acme.san}
+	case := by(keyless("https://id.example/acme", "uri", workflow, {}))
+	signing.allowed with input as case with data.witgate.signatures as [entry([tenants])]
+	other := by(keyless("https://id.example/acme/x", "uri", workflow, {}))
+	refuse := signing.refuse with input as other with data.witgate.signatures as [entry([tenants])]
+	codes(refuse) == {"issuer-mismatch"}
+	some reason in refuse
+	contains(reason.detail, "that matches `https://id\\.example/[a-z]+`")
 }

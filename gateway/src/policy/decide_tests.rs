@@ -12,9 +12,9 @@ use crate::case::{
 use crate::policy::Verdict;
 use crate::policy::floor::DEFAULT_LIFETIME_S;
 
-const SHOP: &str = "spiffe://prod.example/ns/shop";
-const GITHUB: &str = "https://token.actions.githubusercontent.com";
-const WORKFLOW: &str = "https://github.com/acme/cart/.github/workflows/release.yml@refs/tags/v1";
+pub(in crate::policy) const SHOP: &str = "spiffe://prod.example/ns/shop";
+pub(in crate::policy) const GITHUB: &str = "https://token.actions.githubusercontent.com";
+pub(in crate::policy) const WORKFLOW: &str = "https://github.com/acme/cart/.github/workflows/release.yml@refs/tags/v1";
 
 fn import(name: &str) -> Extern {
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version.to_owned())));
@@ -40,7 +40,7 @@ fn keyless(issuer: &str, kind: SanKind, value: &str) -> Finding {
 }
 
 fn key(name: &str) -> Finding {
-    verified(Signer::Key { name: name.into(), keyid: "00".into() })
+    verified(Signer::Key { name: name.into(), keyid: name.into() })
 }
 
 fn source(name: &str) -> CandidateSource {
@@ -204,8 +204,8 @@ fn each_reason_reads_well() {
     unsigned.evidence.findings = vec![rejected(Code::SUBJECT_MISMATCH)];
     assert_eq!(
         reason(&unsigned),
-        "no-verified-signature | ghcr.io/acme/cart | no signature verified; looked in referrers-api; \
-         `sha256:bad` rejected: subject-mismatch"
+        "no-verified-signature | ghcr.io/acme/cart | no signature verified; looked in referrers-api (Sigstore \
+         bundles); `sha256:bad` rejected: subject-mismatch"
     );
     let other = case_with(vec![keyless("https://other.example", SanKind::Email, "ci@other.example")], &[]);
     assert_eq!(
@@ -336,104 +336,157 @@ fn a9_3_issuer_and_subject_must_stand_in_one_identity() {
     assert_refused(&policy, &case_with(two, &[]), &["identity-mismatch", "identity-mismatch"]);
 }
 
-/// A8.1: takes away or changes each field of the data in turn; a verdict or a grant must change, or no rule reads it.
+fn with_entry(entry: &Value) -> Policy {
+    let mut data = data();
+    data["witgate"]["signatures"] = json!([entry]);
+    shipped(&data)
+}
+
+fn cert(authority: &str, value: &str) -> Finding {
+    let san = San { kind: SanKind::Uri, value: value.into() };
+    verified(Signer::Certificate { authority: authority.into(), san })
+}
+
 #[test]
-fn a8_1_every_data_field_is_read() {
-    let mut probes = vec![case()];
-    probes.push(case_with(vec![key("release")], &["wasi:cli/stdout@0.2.3"]));
-    probes.push(case_with(vec![keyless("https://accounts.example", SanKind::Email, "ci@acme.example")], &[]));
-    for (field, value) in [("host", "spiffe://prod.example/host/1"), ("links", "db"), ("caller", "local")] {
-        let mut probe = case();
-        match field {
-            "host" => probe.host = value.into(),
-            "links" => probe.links = vec![value.into()],
-            _ => {
-                probe.caller = Caller { kind: CallerKind::Local, id: value.into(), trust_domain: None };
-                probe.host = value.into();
-            }
-        }
-        probes.push(probe);
+fn a9_1_patterns_never_match_look_alikes() {
+    let policy = with_entry(&json!({"references": ["*"], "identities": [
+        {"issuer": GITHUB, "subjectRegExp": "^https://github.com/acme/.*$", "subjectType": "uri"}]}));
+    for value in [
+        "https://githubXcom/acme/x",
+        "https://github.com/acme-evil/x",
+        "https://github.com/acme.evil/x",
+        "https://github.com@evil.example/acme/x",
+        "https://GITHUB.com/acme/x",
+        "https://github.com./acme/x",
+        "https://xn--gthub-n4a.com/acme/x",
+        "https://github.com//acme/x",
+        "https://github.com/acme/../evil",
+        "https://github.com/acme/%2e%2e/evil",
+        "https://github.com/acme%2fx",
+        "https://github.com/acme/x\n",
+        "https://github.com/acme/\u{0}x",
+        "https://evil.example/https://github.com/acme/x",
+    ] {
+        let case = case_with(vec![keyless(GITHUB, SanKind::Uri, value)], &[]);
+        assert_refused(&policy, &case, &["identity-mismatch"]);
     }
-    let admitted = probes.len();
-    for claim in ["build_trigger", "runner_environment"] {
-        let mut probe = case();
-        if let Finding::Verified(VerifiedFinding { signer: Signer::Keyless { claims, .. }, .. }) =
-            &mut probe.evidence.findings[0]
-        {
-            claims.insert(claim.into(), "other".into());
-        }
-        probes.push(probe);
+    assert_refused(&policy, &case_with(vec![keyless(GITHUB, SanKind::Uri, WORKFLOW)], &[]), &[]);
+    assert_refused(&policy, &case_with(vec![keyless(GITHUB, SanKind::Email, WORKFLOW)], &[]), &["identity-mismatch"]);
+    let other = keyless("https://evil.example", SanKind::Uri, WORKFLOW);
+    assert_refused(&policy, &case_with(vec![other], &[]), &["issuer-mismatch"]);
+}
+
+#[test]
+fn a11_1_one_party_counts_once() {
+    let acme = json!({"issuer": GITHUB, "san": {"kind": "uri", "value": "https://github.com/acme/*"}});
+    let exact = json!({"issuer": GITHUB, "san": {"kind": "uri", "value": WORKFLOW}});
+    let own = json!({"certificate": {"authority": "own", "san": {"kind": "uri", "value": "https://h/*"}}});
+    let policy = with_entry(&json!({"references": ["*"], "threshold": 2,
+        "identities": [acme, exact, {"key": "a"}, {"key": "b"}, own]}));
+    let workflow = || keyless(GITHUB, SanKind::Uri, WORKFLOW);
+    let mut other_run = workflow();
+    if let Finding::Verified(VerifiedFinding { signer: Signer::Keyless { claims, .. }, .. }) = &mut other_run {
+        claims.insert("run_invocation_uri".into(), "https://github.com/acme/cart/actions/runs/2".into());
     }
-    let answers = |policy: &Policy| -> Vec<_> {
-        probes
-            .iter()
-            .map(|probe| {
-                let facts = policy.decide(probe).unwrap().facts().clone();
-                (facts.verdict, facts.grants)
-            })
-            .collect()
+    let twin = |name: &str| verified(Signer::Key { name: name.into(), keyid: "same".into() });
+    for findings in [
+        vec![workflow()],
+        vec![workflow(), workflow()],
+        vec![workflow(), other_run],
+        vec![twin("a"), twin("b")],
+        vec![key("a"), key("a")],
+        vec![cert("own", "https://h/x"), cert("own", "https://h/x")],
+        vec![cert("own", "https://h/x"), cert("own", "https://h/y")],
+        vec![workflow(), key("c")],
+    ] {
+        assert_refused(&policy, &case_with(findings, &[]), &["threshold-not-met"]);
+    }
+    let second = "https://github.com/acme/other/.github/workflows/x.yml@refs/heads/main";
+    for findings in [
+        vec![workflow(), key("a")],
+        vec![key("a"), key("b")],
+        vec![workflow(), keyless(GITHUB, SanKind::Uri, second)],
+        vec![keyless(GITHUB, SanKind::Uri, second), workflow()],
+        vec![cert("own", "https://h/x"), key("b")],
+    ] {
+        assert_refused(&policy, &case_with(findings, &[]), &[]);
+    }
+    assert_refused(&policy, &case_with(vec![key("c")], &[]), &["identity-mismatch"]);
+    let decision = policy.decide(&case_with(vec![key("a"), twin("c")], &[])).unwrap();
+    let detail = &decision.facts().reasons[0].detail;
+    assert!(
+        detail.starts_with("signed by key `a`; that counts as 1 of 2 different signers, policy wants 2 of "),
+        "{detail}"
+    );
+}
+
+/// Strangers may attach as many good signatures as evidence looks at; the rules still end within their instructions.
+#[test]
+fn signatures_of_strangers_do_not_use_up_the_instructions() {
+    let policy = |entry: &Value| {
+        let mut data = data();
+        data["witgate"]["signatures"] = json!([entry]);
+        let bundle = Bundle::from_sources(Bundle::embedded().modules, &data, "t", "1").unwrap();
+        // The clock of a busy machine is not what is tested.
+        Policy::from_bundle(&bundle, 30_000).unwrap()
     };
-    let before = answers(&shipped(&data()));
-    let admits = before.iter().map(|(verdict, _)| *verdict == VerdictWord::Admit);
-    assert!(admits.enumerate().all(|(index, admits)| admits == (index < admitted)));
-    let mut leaves = Vec::new();
-    pointers(&data(), "", &mut leaves);
-    assert!(leaves.len() > 25, "{leaves:?}");
-    let mut loaded = 0;
-    for pointer in leaves {
-        for (what, mutated) in [("removed", removed(&data(), &pointer)), ("changed", changed(&data(), &pointer))] {
-            // A half-filled entry is refused at load, which changes every verdict there is.
-            if let Ok(policy) = Policy::embedded(&mutated) {
-                loaded += 1;
-                assert_ne!(answers(&policy), before, "`{pointer}` {what}: nothing reads it");
-            }
+    let mut identities: Vec<_> = (0..31)
+        .map(
+            |n| json!({"issuer": GITHUB, "subjectType": "uri", "subjectRegExp": format!("https://github.com/o{n}/.*")}),
+        )
+        .collect();
+    identities.push(json!({"key": "release"}));
+    let strangers = (0..127).map(|n| keyless(GITHUB, SanKind::Uri, &format!("https://github.com/mallory/{n}/x")));
+    let findings: Vec<_> = strangers.chain([key("release")]).collect();
+    assert_refused(&policy(&json!({"references": ["*"], "identities": identities})), &case_with(findings, &[]), &[]);
+    let quorum: Vec<_> = (0..8)
+        .map(|n| json!({"issuer": GITHUB, "subjectType": "uri", "subjectRegExp": format!("https://github.com/[a-z]+/[0-9]*{n}/x")}))
+        .collect();
+    let policy = policy(&json!({"references": ["*"], "threshold": 8, "identities": quorum}));
+    let signed = |count| case_with(strangers_of(count), &[]);
+    assert_refused(&policy, &signed(128), &[]);
+    assert_refused(&policy, &signed(7), &["threshold-not-met"]);
+}
+
+fn strangers_of(count: usize) -> Vec<Finding> {
+    (0..count).map(|n| keyless(GITHUB, SanKind::Uri, &format!("https://github.com/mallory/{n}/x"))).collect()
+}
+
+#[test]
+fn attestations_and_tokens_never_count() {
+    let policy = with_entry(&json!({"references": ["*"], "threshold": 2, "identities": [{"key": "a"}, {"key": "b"}]}));
+    for kind in [FindingKind::Attestation, FindingKind::WascapClaims] {
+        let mut other = key("b");
+        if let Finding::Verified(finding) = &mut other {
+            finding.kind = kind;
         }
+        assert_refused(&policy, &case_with(vec![key("a"), other], &[]), &["threshold-not-met"]);
     }
-    assert!(loaded > 40, "only {loaded} mutations were taken: the test proves little");
+    let nkey = verified(Signer::LegacyNkey { issuer: "AA".into(), subject: "MA".into() });
+    assert_refused(&policy, &case_with(vec![nkey], &[]), &["identity-mismatch"]);
 }
 
-/// Every place below the two lists: objects, lists and leaves.
-fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
-    if at.matches('/').count() > 1 {
-        into.push(at.to_owned());
-    }
-    match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| pointers(value, &format!("{at}/{name}"), into)),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, value)| pointers(value, &format!("{at}/{index}"), into));
-        }
-        _ => {}
-    }
-}
-
-fn removed(data: &Value, pointer: &str) -> Value {
-    let mut data = data.clone();
-    let (parent, name) = pointer.rsplit_once('/').unwrap();
-    match data.pointer_mut(parent).unwrap() {
-        Value::Object(fields) => drop(fields.remove(name)),
-        Value::Array(items) => drop(items.remove(name.parse().unwrap())),
-        _ => unreachable!("a leaf has no members"),
-    }
-    data
-}
-
-fn changed(data: &Value, pointer: &str) -> Value {
-    let mut data = data.clone();
-    let value = data.pointer_mut(pointer).unwrap();
-    *value = match value.take() {
-        Value::String(text) if text == "uri" => "email".into(),
-        Value::String(text) if text == "email" => "uri".into(),
-        Value::String(text) => match (text.strip_suffix("/*"), text.split_once('@')) {
-            (Some(folder), _) => format!("{folder}/other/*").into(),
-            (None, Some((name, rest))) => format!("{name}x@{rest}").into(),
-            _ => format!("{text}x").into(),
-        },
-        Value::Number(number) => (number.as_u64().unwrap() + 1).into(),
-        Value::Array(_) => json!([]),
-        Value::Object(_) => json!({}),
-        other => other,
+#[test]
+fn a_reusable_workflow_signs_for_the_repository_it_worked_for() {
+    let signer = "acme/flows/.github/workflows/build.yml@refs/tags/v1";
+    let policy = with_entry(&json!({"references": ["*"], "identities": [
+        {"github": {"repository": "acme/cart", "signerWorkflow": signer}}]}));
+    let signed = |value: String, source: &str| {
+        let claims = [("source_repository_uri".to_owned(), source.to_owned())].into();
+        let san = San { kind: SanKind::Uri, value };
+        case_with(vec![verified(Signer::Keyless { issuer: GITHUB.into(), san, claims })], &[])
     };
-    data
+    let good = format!("https://github.com/{signer}");
+    assert_refused(&policy, &signed(good.clone(), "https://github.com/acme/cart"), &[]);
+    for (value, source) in [
+        (good.clone(), "https://github.com/mallory/cart"),
+        (good.clone(), "https://github.com/acme/cart2"),
+        (format!("{good}0"), "https://github.com/acme/cart"),
+        (good.replace("acme/flows", "mallory/flows"), "https://github.com/acme/cart"),
+        (WORKFLOW.to_owned(), "https://github.com/acme/cart"),
+    ] {
+        assert_refused(&policy, &signed(value, source), &["identity-mismatch"]);
+    }
 }
 
 #[test]
@@ -631,4 +684,36 @@ proptest! {
         let findings = order.iter().filter(|index| **index > 0).map(|index| all[*index].clone()).collect();
         prop_assert_eq!(codes(&policy, &case_with(findings, &[])), vec!["identity-mismatch"; 2]);
     }
+
+    /// Counting agrees with a search through every assignment of signers to identities.
+    #[test]
+    fn a_threshold_is_met_when_an_assignment_exists(
+        names in prop::collection::vec(prop::collection::btree_set(0_usize..4, 1..4), 1..5),
+        signed in prop::collection::btree_set(0_usize..4, 0..4),
+        threshold in 1_usize..5,
+    ) {
+        // Identity `n` is the pattern of the digits in `names[n]`; signer `d` is the workflow of the digit `d`.
+        let distinct: std::collections::BTreeSet<_> = names.iter().cloned().collect();
+        let names: Vec<_> = distinct.into_iter().collect();
+        let threshold = threshold.min(names.len());
+        let identities: Vec<_> = names.iter().map(|digits| {
+            let digits: Vec<_> = digits.iter().map(ToString::to_string).collect();
+            json!({"issuer": GITHUB, "subjectType": "uri", "subjectRegExp": format!("https://h/a/({})", digits.join("|"))})
+        }).collect();
+        let policy = with_entry(&json!({"references": ["*"], "threshold": threshold, "identities": identities}));
+        let findings = signed.iter().map(|digit| keyless(GITHUB, SanKind::Uri, &format!("https://h/a/{digit}"))).collect();
+        let admitted = codes(&policy, &case_with(findings, &[])).is_empty();
+        let signed: Vec<_> = signed.into_iter().collect();
+        prop_assert_eq!(admitted, most(&names, &signed) >= threshold);
+    }
+}
+
+/// The most identities that different signers can stand for, by trying everything.
+fn most(identities: &[std::collections::BTreeSet<usize>], signers: &[usize]) -> usize {
+    let Some((first, rest)) = identities.split_first() else { return 0 };
+    let with = signers.iter().filter(|signer| first.contains(signer)).map(|taken| {
+        let left: Vec<_> = signers.iter().copied().filter(|signer| signer != taken).collect();
+        1 + most(rest, &left)
+    });
+    with.chain([most(rest, signers)]).max().unwrap_or(0)
 }

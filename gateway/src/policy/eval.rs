@@ -139,8 +139,8 @@ mod tests {
                 "refused `ghcr.io/acme/cart:1.4` ({short}): 2 reasons\n  \
                  link-not-granted       `mail`: not granted to `spiffe://prod.example/ns/shop`\n                         \
                  hint: name it in `links` of the caller's grant rule, or do without\n  \
-                 no-verified-signature  `ghcr.io/acme/cart`: no signature verified; looked in referrers-api; found no \
-                 candidate\n                         hint: sign the artifact with `cosign sign`, or see each candidate with \
+                 no-verified-signature  `ghcr.io/acme/cart`: no signature verified; looked in referrers-api (Sigstore \
+                 bundles); found no candidate\n                         hint: sign the artifact with `cosign sign`, or see each candidate with \
                  `witgate verify`\n"
             )
         );

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::fault;
-use super::signatures::Identity;
+use super::identity::Identity;
 use super::text::{REFERENCE, each, expect, is_plain, is_reference_pattern};
 use crate::case::attested::Severity;
 use crate::policy::LoadError;

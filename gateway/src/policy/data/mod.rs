@@ -1,9 +1,11 @@
 //! The data documents of `data.witgate`, each checked before a rule reads it.
 
 mod attestations;
+mod github;
 mod grants;
+pub(super) mod identity;
 mod signatures;
-mod text;
+pub(super) mod text;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,11 +16,12 @@ use crate::strict_json;
 
 /// The bundle's data with what is merged over it, checked.
 ///
-/// Files of one folder may not say the same thing twice; a folder that is merged over another replaces what it names.
+/// Short forms are written out: rules read one form only, which is one that people may write too. Files of one folder may not say the same thing twice; a folder that is merged over another replaces what it names.
 pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
     let mut data = merge_folder(&bundle.data)?;
     merge_over(&mut data, merge_folder(&bundle.data_over)?);
     check("data", &data)?;
+    signatures::rewrite(&mut data)?;
     Ok(Value::Object(data))
 }
 
@@ -79,6 +82,7 @@ fn check(name: &str, data: &Map<String, Value>) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// One entry as its type: its own fields only.
 fn read<'a, T: Deserialize<'a>>(name: &str, at: &str, value: &'a Value) -> Result<T, LoadError> {
     // serde takes a list for a struct, which no rule would read.
     if !value.is_object() {

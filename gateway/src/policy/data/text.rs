@@ -3,6 +3,7 @@
 use super::fault;
 use crate::policy::LoadError;
 
+/// Checks each text of a list.
 pub(super) fn each(
     name: &str,
     at: &str,
@@ -17,6 +18,7 @@ pub(super) fn each(
         .try_for_each(|(index, value)| expect(is_good(value), name, &format!("{at}.{field}[{index}]"), value, wanted))
 }
 
+/// A fault unless `good`.
 pub(super) fn expect(good: bool, name: &str, at: &str, found: &str, wanted: &str) -> Result<(), LoadError> {
     if good { Ok(()) } else { Err(fault(name, at, &format!("expected {wanted}, found `{}`", found.escape_debug()))) }
 }
@@ -41,7 +43,8 @@ pub(super) fn is_caller_pattern(text: &str) -> bool {
     text == "local" || text.starts_with("spiffe://") && is_uri_pattern(text)
 }
 
-pub(super) fn is_email(text: &str) -> bool {
+/// One `@` between two parts, in printable ASCII.
+pub(in crate::policy) fn is_email(text: &str) -> bool {
     is_plain(text) && text.split('@').count() == 2 && !text.starts_with('@') && !text.ends_with('@')
 }
 
@@ -50,15 +53,6 @@ pub(super) fn is_uri_pattern(text: &str) -> bool {
     let uri = text.strip_suffix("/*").unwrap_or(text);
     let Some((scheme, rest)) = uri.split_once("://") else { return false };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let is_host = |host: &str| {
-        let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':');
-        !host.is_empty()
-            && host.bytes().all(inside)
-            && !host.starts_with('.')
-            && !host.ends_with('.')
-            && !host.contains("..")
-            && !host.contains(".:")
-    };
     let lower = path.to_ascii_lowercase();
     is_plain(uri)
         && scheme.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'))
@@ -69,6 +63,36 @@ pub(super) fn is_uri_pattern(text: &str) -> bool {
         && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@/%?#".contains(&b))
         && !["%2f", "%2e", "%5c", "%25", "%00", "%0a", "%0d"].iter().any(|encoded| lower.contains(encoded))
         && path.split('/').all(|part| part != "." && part != "..")
+}
+
+/// A host in lower case, perhaps with a port, without empty labels: `github.com`, `127.0.0.1:5000`.
+pub(in crate::policy) fn is_host(host: &str) -> bool {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b':');
+    !host.is_empty()
+        && host.bytes().all(inside)
+        && !host.starts_with('.')
+        && !host.ends_with('.')
+        && !host.contains("..")
+        && !host.contains(".:")
+}
+
+/// What `plain_uri` of `policies/signatures.rego` takes: one that can be read in one way only.
+pub(in crate::policy) fn is_plain_uri(text: &str) -> bool {
+    is_plain(text) && is_uri_pattern(text)
+}
+
+/// A SPIFFE ID with a path (SPIFFE-ID §2): letters, digits, `.`, `-`, `_` in folders that are not empty.
+pub(in crate::policy) fn is_spiffe_id(text: &str) -> bool {
+    let Some((_, path)) = text.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')) else { return false };
+    let is_inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    is_plain_uri(text)
+        && !text.trim_start_matches("spiffe://").contains(':')
+        && path.split('/').all(|part| !part.is_empty() && part.bytes().all(is_inside))
+}
+
+/// A SPIFFE ID, or a folder of them: `spiffe://prod.example/*`, `spiffe://prod.example/ns/*`.
+pub(super) fn is_spiffe_pattern(text: &str) -> bool {
+    is_spiffe_id(text) || text.strip_suffix("/*").is_some_and(|folder| is_spiffe_id(&format!("{folder}/x")))
 }
 
 pub(super) const REFERENCE: &str = "`REGISTRY/REPOSITORY` without tag, `REGISTRY/FOLDER/*`, or `*`";

@@ -1,0 +1,315 @@
+//! Bypass A8.1: every field of the data is taken away and changed in turn, and some verdict has to change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::Policy;
+use super::data::identity::CLAIMS;
+use super::decide::tests::{GITHUB, SHOP, WORKFLOW, case, data};
+use crate::case::{Case, Grants, VerdictWord};
+
+const FLOW: &str = ".github/workflows/release.yml";
+const SITE_SWAPS: &[(&str, &str)] = &[("github-hosted", "self-hosted"), (FLOW, ".github/workflows/other.yml")];
+
+/// One sample of a list's data with cases that it tells apart. A new list adds samples to [`samples`].
+struct Sample {
+    name: &'static str,
+    data: Value,
+    /// The data admits the first of them.
+    cases: Vec<Case>,
+    /// Values that are taken in the place of others, where a letter more or less is refused at load.
+    swaps: &'static [(&'static str, &'static str)],
+    /// Fields whose every other value is refused at load: what they say is read by the check itself.
+    held_at_load: &'static [&'static str],
+}
+
+/// At least one sample for every field of every list.
+fn samples() -> Vec<Sample> {
+    let mut samples = vec![grants()];
+    samples.extend(signatures());
+    samples
+}
+
+fn grants() -> Sample {
+    let mut cases = vec![case(), case(), case(), case()];
+    cases[1].host = "spiffe://prod.example/host/1".into();
+    cases[2].links = vec!["db".into()];
+    cases[3].caller.kind = crate::case::CallerKind::Local;
+    cases[3].caller.id = "local".into();
+    cases[3].host = "local".into();
+    let mut data = data();
+    data["witgate"]["signatures"] = signature_list(json!({"references": ["*"], "identities": [acme(json!({}))]}));
+    Sample { name: "grants", data, cases, swaps: &[("local", "spiffe://other.example/x")], held_at_load: &[] }
+}
+
+fn signatures() -> Vec<Sample> {
+    let claims: Value = CLAIMS
+        .iter()
+        .map(|claim| ((*claim).to_owned(), Value::from("value")))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let keyless =
+        |san: Value, claims: &Value| json!({"kind": "keyless", "issuer": GITHUB, "san": san, "claims": claims});
+    let uri = |value: &str| json!({"kind": "uri", "value": value});
+    let key = |name: &str| json!({"kind": "key", "name": name, "keyid": name});
+    let flow = FLOW;
+    let called = format!("https://github.com/acme/cart/{flow}@refs/heads/main");
+    let block = json!({"repository": "acme/cart", "workflow": flow, "ref": "refs/heads/main", "trigger": "push",
+        "runner": "github-hosted", "environment": "prod", "owner_id": "1", "repository_id": "2"});
+    let mut reused = block.clone();
+    reused["signerWorkflow"] = "acme/flows/.github/workflows/build.yml@refs/tags/v1".into();
+    let facts = json!({"source_repository_uri": "https://github.com/acme/cart", "source_repository_ref": "refs/heads/main",
+        "build_trigger": "push", "runner_environment": "github-hosted", "deployment_environment": "prod",
+        "source_repository_owner_identifier": "1", "source_repository_identifier": "2", "build_config_uri": called});
+    let own = |kind: &str, value: &str| json!({"kind": "certificate", "authority": "own", "san": {"kind": kind, "value": value}});
+    let spiffe = "spiffe://prod.example/ci/acme";
+    let alone = |name, identity: Value, signer: Value, held_at_load| {
+        sample(
+            name,
+            json!({"references": ["ghcr.io/acme/*"], "identities": [identity]}),
+            &[&[signer]],
+            SITE_SWAPS,
+            held_at_load,
+        )
+    };
+    // A folder or a pattern of URIs takes more than one of SPIFFE IDs.
+    let certified = |name, mut certificate: Value| {
+        certificate["authority"] = "own".into();
+        let entry = json!({"references": ["ghcr.io/acme/*"], "identities": [{"certificate": certificate}]});
+        sample(name, entry, &[&[own("uri", spiffe)]], &[("spiffe", "uri")], &[])
+    };
+    let quorum = json!({"references": ["ghcr.io/acme/*"], "threshold": 2, "about": "artifact",
+        "identities": [{"key": "a"}, {"key": "b"}, {"key": "c"}]});
+    let pairs: [&[Value]; 3] = [&[key("a"), key("b")], &[key("b"), key("c")], &[key("a"), key("c")]];
+    vec![
+        alone("claims", acme(json!({"claims": claims, "trust": "public"})), keyless(uri(WORKFLOW), &claims), &["kind"]),
+        alone(
+            "cosign's names",
+            json!({"issuerRegExp": "https://issuer.example/acme/.*", "subjectRegExp": "https://github.com/acme/.*", "subjectType": "uri",
+                "githubWorkflowTrigger": "value", "githubWorkflowSha": "value", "githubWorkflowName": "value",
+                "githubWorkflowRepository": "value", "githubWorkflowRef": "value"}),
+            json!({"kind": "keyless", "issuer": "https://issuer.example/acme/y", "san": uri(WORKFLOW), "claims": claims}),
+            &["subjectType"],
+        ),
+        alone(
+            "an exact subject",
+            json!({"issuer": GITHUB, "subject": "ci@acme.example", "subjectType": "email"}),
+            keyless(json!({"kind": "email", "value": "ci@acme.example"}), &json!({})),
+            &["subjectType"],
+        ),
+        alone(
+            "a pattern of addresses",
+            json!({"issuer": GITHUB, "san": {"kind": "email", "regExp": "ci-[0-9]+@acme.example"}}),
+            keyless(json!({"kind": "email", "value": "ci-1@acme.example"}), &json!({})),
+            &["kind"],
+        ),
+        alone("github", json!({"github": block}), keyless(uri(&called), &facts), &[]),
+        alone(
+            "a reusable workflow",
+            json!({"github": reused}),
+            keyless(uri("https://github.com/acme/flows/.github/workflows/build.yml@refs/tags/v1"), &facts),
+            &[],
+        ),
+        alone(
+            "a certificate's exact subject",
+            json!({"certificate": {"authority": "own", "subject": spiffe, "subjectType": "spiffe"}}),
+            own("uri", spiffe),
+            &["subjectType"],
+        ),
+        certified("a certificate", json!({"san": {"kind": "spiffe", "value": "spiffe://prod.example/ci/*"}})),
+        certified("a certificate's san", json!({"san": {"kind": "spiffe", "regExp": "spiffe://prod.example/ci/.*"}})),
+        certified(
+            "a certificate's pattern",
+            json!({"subjectRegExp": "spiffe://prod.example/ci/.*", "subjectType": "spiffe"}),
+        ),
+        sample("a quorum", quorum, &pairs, &[("artifact", "artifact-or-index")], &[]),
+    ]
+}
+
+fn acme(more: Value) -> Value {
+    let mut identity = json!({"issuer": GITHUB, "san": {"kind": "uri", "value": "https://github.com/acme/*"}});
+    identity.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    identity
+}
+
+fn signature_list(entry: Value) -> Value {
+    json!([entry])
+}
+
+/// A list `signatures` of one entry; beside each set of signers, that set with each of its fields changed in turn.
+fn sample(
+    name: &'static str,
+    entry: Value,
+    signers: &[&[Value]],
+    swaps: &'static [(&'static str, &'static str)],
+    held_at_load: &'static [&'static str],
+) -> Sample {
+    let grants = json!([{"callers": [SHOP], "references": ["*"], "imports": ["wasi:cli/*", "wasi:io/*"]}]);
+    let data = json!({"witgate": {"signatures": signature_list(entry), "grants": grants}});
+    let mut cases = Vec::new();
+    for signers in signers {
+        let mut whole = serde_json::to_value(case()).unwrap();
+        let findings = signers.iter().map(|signer| {
+            json!({"status": "verified", "kind": "signature", "trust": "public", "times": [], "signer": signer,
+                "source": {"via": "referrers-api", "name": "sha256:good"}})
+        });
+        whole["evidence"]["findings"] = findings.collect();
+        let mut pointers = Vec::new();
+        leaves(&whole["evidence"]["findings"], "/evidence/findings", &mut pointers);
+        let mut others = vec![whole.clone()];
+        for pointer in &pointers {
+            for suffix in ["x", "?x"] {
+                let mut other = whole.clone();
+                let leaf = other.pointer_mut(pointer).unwrap();
+                *leaf = format!("{}{suffix}", leaf.as_str().unwrap()).into();
+                others.push(other);
+            }
+            if pointer.contains("/claims/") {
+                others.push(removed(&whole, pointer));
+            }
+        }
+        let mut of_index = whole.clone();
+        of_index["evidence"]["findings"][0]["source"]["index"] = format!("sha256:{}", "0".repeat(64)).into();
+        others.push(of_index);
+        // What is no case any more (another kind, another status) cannot be decided.
+        cases.extend(others.into_iter().filter_map(|other| serde_json::from_value::<Case>(other).ok()));
+    }
+    Sample { name, data, cases, swaps, held_at_load }
+}
+
+type Answer = (VerdictWord, Option<Grants>);
+
+impl Sample {
+    fn answers(&self, data: &Value) -> Option<Vec<Answer>> {
+        let policy = Policy::embedded(data).ok()?;
+        let answer = |case: &Case| {
+            let facts = policy.decide(case).unwrap().facts().clone();
+            (facts.verdict, facts.grants)
+        };
+        Some(self.cases.iter().map(answer).collect())
+    }
+
+    /// Other values for the one at `pointer`.
+    fn others(&self, pointer: &str) -> Vec<Value> {
+        match self.data.pointer(pointer).unwrap() {
+            Value::String(text) => {
+                let swapped = self.swaps.iter().filter(|(from, _)| from == text).map(|(_, to)| (*to).to_owned());
+                let folder = text.strip_suffix("/*").map(|folder| format!("{folder}/other/*"));
+                let words = ["acme", "ci", "value"].iter().filter(|word| text.contains(**word));
+                let words = words.map(|word| text.replacen(word, &format!("{word}y"), 1));
+                swapped
+                    .chain(folder)
+                    .chain(words)
+                    .chain([format!("{text}x"), format!("{text}1")])
+                    .map(Value::from)
+                    .collect()
+            }
+            Value::Number(number) => vec![(number.as_u64().unwrap() + 1).into()],
+            Value::Array(_) => vec![json!([])],
+            Value::Object(_) => vec![json!({})],
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[test]
+fn a8_1_every_field_of_the_data_changes_some_verdict() {
+    let mut faults = Vec::new();
+    for sample in samples() {
+        let policy = Policy::embedded(&sample.data).unwrap_or_else(|error| panic!("{}: {error}", sample.name));
+        let before = sample.answers(&sample.data).expect("it was taken");
+        if before[0].0 != VerdictWord::Admit {
+            faults.push(format!("{}: {:?}", sample.name, policy.decide(&sample.cases[0]).unwrap().facts().reasons));
+            continue;
+        }
+        let list = if sample.name == "grants" { "/witgate/grants" } else { "/witgate/signatures" };
+        let mut pointers = Vec::new();
+        places(sample.data.pointer(list).unwrap(), list, &mut pointers);
+        for pointer in pointers {
+            let field = pointer.rsplit('/').next().unwrap();
+            let mut fault = |what: &str| faults.push(format!("{}: `{pointer}` {what}", sample.name));
+            if sample.answers(&removed(&sample.data, &pointer)).is_some_and(|answers| answers == before) {
+                fault("removed: nothing reads it");
+            }
+            let mut taken = 0;
+            for other in sample.others(&pointer) {
+                let mut data = sample.data.clone();
+                *data.pointer_mut(&pointer).unwrap() = other.clone();
+                if let Some(answers) = sample.answers(&data) {
+                    taken += 1;
+                    if answers == before {
+                        fault(&format!("changed to {other}: nothing reads it"));
+                    }
+                }
+            }
+            let is_leaf = sample.data.pointer(&pointer).is_some_and(|value| !value.is_object() && !value.is_array());
+            if is_leaf && taken == 0 && !sample.held_at_load.contains(&field) {
+                fault("changed: no other value is taken, the test proves nothing");
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What serde says it would have taken is the list of fields: each has to stand in some sample.
+#[test]
+fn a8_1_every_field_of_the_data_stands_in_a_sample() {
+    let mut known = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut seen = BTreeMap::<String, BTreeSet<String>>::new();
+    for sample in samples() {
+        let mut pointers = Vec::new();
+        places(&sample.data["witgate"], "/witgate", &mut pointers);
+        for pointer in pointers {
+            let Some(Value::Object(fields)) = sample.data.pointer(&pointer) else { continue };
+            let place = pointer.split('/').map(|part| if part.parse::<usize>().is_ok() { "*" } else { part });
+            let place = place.collect::<Vec<_>>().join("/");
+            seen.entry(place.clone()).or_default().extend(fields.keys().cloned());
+            let mut data = sample.data.clone();
+            data.pointer_mut(&pointer).unwrap()["zz"] = json!(0);
+            let error = Policy::embedded(&data).unwrap_err().to_string();
+            if let Some((_, names)) = error.split_once("unknown field `zz`, expected") {
+                known.entry(place).or_default().extend(names.split('`').skip(1).step_by(2).map(str::to_owned));
+            } else {
+                assert!(place.ends_with("/claims"), "{place}: {error}");
+            }
+        }
+    }
+    assert!(known.len() > 8, "{known:?}");
+    for (place, fields) in known {
+        let missing: Vec<_> = fields.difference(&seen[&place]).collect();
+        assert!(missing.is_empty(), "`{place}`: {missing:?} stand in no sample");
+    }
+}
+
+/// Every place below `value`: objects, lists and leaves.
+fn places(value: &Value, at: &str, into: &mut Vec<String>) {
+    let mut below = |name: &str, value: &Value| {
+        let at = format!("{at}/{name}");
+        places(value, &at, into);
+        into.push(at);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| below(name, value)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, value)| below(&index.to_string(), value)),
+        _ => {}
+    }
+}
+
+fn leaves(value: &Value, at: &str, into: &mut Vec<String>) {
+    let mut all = Vec::new();
+    places(value, at, &mut all);
+    let strip = |pointer: &String| pointer.strip_prefix(at).map(str::to_owned).unwrap_or_default();
+    into.extend(all.into_iter().filter(|pointer| value.pointer(&strip(pointer)).is_some_and(Value::is_string)));
+}
+
+fn removed(data: &Value, pointer: &str) -> Value {
+    let mut data = data.clone();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match data.pointer_mut(parent).unwrap() {
+        Value::Object(fields) => drop(fields.remove(name)),
+        Value::Array(items) => drop(items.remove(name.parse().unwrap())),
+        _ => unreachable!("a leaf has no members"),
+    }
+    data
+}
