@@ -23,6 +23,8 @@ use crate::reason::Code;
 pub(super) struct Verified {
     kind: FindingKind,
     trust: String,
+    /// The root whose authorities or logs vouched for it, if one did.
+    root: Option<String>,
     signer: Signer,
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
@@ -54,6 +56,11 @@ impl Verified {
     /// How much memory it takes, in bytes, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
         1024 + self.predicate_bytes + 64 * self.predicate_breadth
+    }
+
+    /// The root whose authorities or logs vouched for it, if one did.
+    pub(super) fn root(&self) -> Option<&str> {
+        self.root.as_deref()
     }
 
     /// Who signed.
@@ -190,7 +197,7 @@ fn keyless(
         }
     };
     let signer = Signer::Keyless { issuer, san, claims: claims(certificate) };
-    prove(root.name(), signer, found, about, claim)
+    prove(root, root.name(), signer, found, about, claim)
 }
 
 fn keyed(
@@ -204,11 +211,12 @@ fn keyed(
         return Err(unproven(&format!("the log entry in a log of `{}`", root.name())));
     }
     let signer = Signer::Key { name: key.name().to_owned(), keyid: key.digest().hex() };
-    prove(key.name(), signer, found, about, claim)
+    prove(root, key.name(), signer, found, about, claim)
 }
 
 /// The last step: the verified payload has to be about the artifact.
 fn prove(
+    root: &Root,
     trust: &str,
     signer: Signer,
     found: &VerificationResult,
@@ -233,8 +241,8 @@ fn prove(
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let trust = trust.to_owned();
-    Ok(Verified { kind, trust, signer, times, predicate_type, predicate, predicate_bytes, predicate_breadth })
+    let (trust, root) = (trust.to_owned(), Some(root.name().to_owned()));
+    Ok(Verified { kind, trust, root, signer, times, predicate_type, predicate, predicate_bytes, predicate_breadth })
 }
 
 /// Upstream says yes without having checked what we rely on: its policy changed under us, so nobody gets in.

@@ -41,7 +41,7 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
             && trust.age_s > max_age_s
         {
             let detail = format!("refreshed {} s ago, at most {max_age_s} s are trusted", trust.age_s);
-            let hint = "refresh the file that `trusted_root` of `[evidence]` names, then restart";
+            let hint = "refresh what `trusted_root` of `[evidence]` names: it is looked at again within `refresh_s`";
             reasons.push(Reason::new(Code::TRUST_ROOT_STALE, trust.name.as_str(), detail).with_hint(hint));
         }
     }
