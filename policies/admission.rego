@@ -7,6 +7,7 @@ package witgate.admission
 
 import data.witgate.patterns
 import data.witgate.signing
+import data.witgate.versioning
 
 # METADATA
 # title: The one way in
@@ -15,6 +16,7 @@ default admit := false
 
 admit if {
 	signing.allowed
+	versioning.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
@@ -106,6 +108,8 @@ links_not_granted contains link if {
 }
 
 refuse contains reason if some reason in signing.refuse
+
+refuse contains reason if some reason in versioning.refuse
 
 # METADATA
 # title: No rule speaks for the caller

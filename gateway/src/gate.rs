@@ -111,7 +111,7 @@ pub struct Collected {
 impl EvidenceStage {
     /// What candidates are checked against, as one digest.
     pub fn trust_digest(&self) -> Digest {
-        self.collector.standing().trust().digest()
+        self.collector.trust().digest()
     }
 
     /// Finds every candidate for `artifact`, then examines each; `who` are those who ask for it.

@@ -72,6 +72,11 @@ impl Collector {
         self.checker.current.load()
     }
 
+    /// The roots and keys it believes now.
+    pub fn trust(&self) -> Arc<Trust> {
+        Arc::clone(self.standing().trust())
+    }
+
     pub(super) fn current(&self) -> Current {
         self.checker.current.clone()
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::limits::{REVOCATION_BYTES_MAX, REVOCATION_ENTRIES_MAX, REVOCATION_MAX_AGE_S, REVOCATION_TEXT_BYTES_MAX};
 use super::rejection::printable;
@@ -150,15 +150,15 @@ enum Row {
     Key {
         keyid: String,
         reason: String,
-        #[serde(default, deserialize_with = "strict_json::present")]
+        #[serde(default, deserialize_with = "stated")]
         since: Option<Timestamp>,
     },
     Identity {
-        #[serde(default, deserialize_with = "strict_json::present")]
+        #[serde(default, deserialize_with = "stated")]
         issuer: Option<String>,
         san: String,
         reason: String,
-        #[serde(default, deserialize_with = "strict_json::present")]
+        #[serde(default, deserialize_with = "stated")]
         since: Option<Timestamp>,
     },
     Artifact {
@@ -178,12 +178,17 @@ enum Row {
         reason: String,
     },
     TrustRoot {
-        #[serde(default, deserialize_with = "strict_json::present")]
+        #[serde(default, deserialize_with = "stated")]
         name: Option<String>,
-        #[serde(default, deserialize_with = "strict_json::present")]
+        #[serde(default, deserialize_with = "stated")]
         digest: Option<Digest>,
         reason: String,
     },
+}
+
+/// A field that may be left out, but is never `null`: that may mean one thing or its opposite.
+fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl RevocationList {
@@ -357,3 +362,117 @@ fn is_key(keyid: &str) -> bool {
 
 /// How deep a list may be nested: document, entries, entry.
 const DEPTH_MAX: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn now() -> Timestamp {
+        "2025-06-02T12:00:00Z".parse().unwrap()
+    }
+
+    fn parse(entries: &Value) -> Result<RevocationList, ListFault> {
+        let list = json!({"version": 1, "issued_at": now(), "entries": entries});
+        RevocationList::parse(list.to_string().as_bytes(), now())
+    }
+
+    fn one(entry: Value) -> Result<RevocationList, ListFault> {
+        parse(&Value::Array(vec![entry]))
+    }
+
+    #[test]
+    fn a22_2_what_is_not_understood_is_no_list() {
+        let digest = Digest::of(b"x");
+        assert!(one(json!({"kind": "artifact", "digest": digest, "reason": "r"})).is_ok());
+        for entry in [
+            json!({"kind": "artefact", "digest": digest, "reason": "r"}),
+            json!({"kind": "artifact", "digest": "sha256:xyz", "reason": "r"}),
+            json!({"kind": "artifact", "digest": digest}),
+            json!({"kind": "artifact", "digest": digest, "reason": ""}),
+            json!({"kind": "artifact", "digest": digest, "reason": "r", "since": now()}),
+            json!({"kind": "artifact", "digest": digest, "reason": "r", "Reason": "r"}),
+            json!({"kind": "key", "keyid": "release", "reason": "r"}),
+            json!({"kind": "key", "keyid": "A".repeat(64), "reason": "r"}),
+            json!({"kind": "key", "keyid": "a".repeat(64), "reason": "r", "since": null}),
+            json!({"kind": "key", "keyid": "a".repeat(64), "reason": "r", "since": "yesterday"}),
+            json!({"kind": "identity", "san": "", "reason": "r"}),
+            json!({"kind": "identity", "issuer": null, "san": "x", "reason": "r"}),
+            json!({"kind": "caller", "reason": "r"}),
+            json!({"kind": "trust-root", "reason": "r"}),
+            json!({"digest": digest, "reason": "r"}),
+            json!([]),
+            json!(null),
+        ] {
+            assert!(one(entry.clone()).is_err(), "{entry}");
+        }
+        for text in [
+            "",
+            "[]",
+            "{}",
+            "{\"version\":1,\"entries\":[]}",
+            "{\"version\":1,\"issued_at\":\"2025-06-02T12:00:00Z\"}",
+            "{\"version\":2,\"issued_at\":\"2025-06-02T12:00:00Z\",\"entries\":[]}",
+            "{\"version\":1,\"version\":1,\"issued_at\":\"2025-06-02T12:00:00Z\",\"entries\":[]}",
+            "{\"version\":1,\"issued_at\":\"2025-06-02T12:00:00Z\",\"entries\":[],\"more\":[]}",
+            "{\"version\":1,\"issued_at\":\"2025-06-02T12:02:00Z\",\"entries\":[]}",
+        ] {
+            assert!(RevocationList::parse(text.as_bytes(), now()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_limits() {
+        let entry = json!({"kind": "caller", "id": "c", "reason": "r"});
+        let many = |count| parse(&Value::Array(vec![entry.clone(); count]));
+        assert_eq!(many(REVOCATION_ENTRIES_MAX).unwrap().len(), REVOCATION_ENTRIES_MAX);
+        assert!(matches!(many(REVOCATION_ENTRIES_MAX + 1), Err(ListFault::TooMany { .. })));
+        let long = |bytes| one(json!({"kind": "caller", "id": "c".repeat(bytes), "reason": "r"}));
+        assert!(long(REVOCATION_TEXT_BYTES_MAX).is_ok());
+        assert!(matches!(long(REVOCATION_TEXT_BYTES_MAX + 1), Err(ListFault::Entry { .. })));
+        let mut padded = b"{\"version\":1,\"issued_at\":\"2025-06-02T12:00:00Z\",\"entries\":[]}".to_vec();
+        padded.resize(usize::try_from(REVOCATION_BYTES_MAX).unwrap(), b' ');
+        assert!(RevocationList::parse(&padded, now()).is_ok());
+        padded.push(b' ');
+        assert!(matches!(RevocationList::parse(&padded, now()), Err(ListFault::TooLarge)));
+    }
+
+    #[test]
+    fn a22_1_a_signature_counts_only_if_every_proven_time_is_before_the_revocation() {
+        let second = |second| now() + jiff::SignedDuration::from_secs(second);
+        let keyid = "a".repeat(64);
+        let key = Signer::Key { name: "k".into(), keyid: keyid.clone() };
+        let list = one(json!({"kind": "key", "keyid": keyid, "reason": "stolen", "since": now()})).unwrap();
+        assert!(list.signer(&key, &[second(-1)]).is_none());
+        assert!(list.signer(&key, &[second(0)]).is_some());
+        assert!(list.signer(&key, &[second(-1), second(1)]).is_some());
+        assert!(list.signer(&key, &[]).is_some(), "without a proven time it may be of yesterday or of tomorrow");
+    }
+
+    #[test]
+    fn a22_1_of_two_entries_for_one_key_the_wider_stays() {
+        let keyid = "a".repeat(64);
+        let key = Signer::Key { name: "k".into(), keyid: keyid.clone() };
+        let row = |since: Option<&str>| match since {
+            Some(since) => json!({"kind": "key", "keyid": keyid, "reason": "r", "since": since}),
+            None => json!({"kind": "key", "keyid": keyid, "reason": "r"}),
+        };
+        let (early, late) = ("2025-06-01T00:00:00Z", "2025-06-02T00:00:00Z");
+        let between: Timestamp = "2025-06-01T12:00:00Z".parse().unwrap();
+        for rows in [[Some(early), Some(late)], [Some(late), Some(early)], [None, Some(late)], [Some(late), None]] {
+            let list = parse(&rows.map(row).to_vec().into()).unwrap();
+            assert!(list.signer(&key, &[between]).is_some(), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn an_nkey_is_revoked_as_issuer_and_as_subject() {
+        let (account, module) = ("A".repeat(56), "M".repeat(56));
+        let signer = Signer::LegacyNkey { issuer: account.clone(), subject: module.clone() };
+        for keyid in [account, module] {
+            let list = one(json!({"kind": "key", "keyid": keyid, "reason": "r"})).unwrap();
+            assert!(list.signer(&signer, &[]).is_some());
+        }
+    }
+}

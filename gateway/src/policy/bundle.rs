@@ -215,10 +215,12 @@ const EMBEDDED_MODULES: &[(&str, &str)] = &[
     ("imports.rego", include_str!("../../../policies/imports.rego")),
     ("patterns.rego", include_str!("../../../policies/patterns.rego")),
     ("signatures.rego", include_str!("../../../policies/signatures.rego")),
+    ("versions.rego", include_str!("../../../policies/versions.rego")),
 ];
 const EMBEDDED_DATA: &[(&str, &str)] = &[
     ("grants.json", include_str!("../../../policies/data/grants.json")),
     ("signatures.json", include_str!("../../../policies/data/signatures.json")),
+    ("versions.json", include_str!("../../../policies/data/versions.json")),
 ];
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod collecting;
 mod flips;
 mod knobs;
+mod refreshing;
 mod shapes;
 
 use bytes::Bytes;
