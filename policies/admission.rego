@@ -112,6 +112,25 @@ refuse contains reason if some reason in signing.refuse
 refuse contains reason if some reason in versioning.refuse
 
 # METADATA
+# title: Somebody signed whom the revocation list names
+# description: Told where nobody else who must have signed has. The first of them is enough, the evidence names each.
+refuse contains reason if {
+	not signing.allowed
+	revoked := [finding |
+		some finding in input.evidence.findings
+		finding.status == "rejected"
+		finding.code == "revoked"
+	]
+	count(revoked) > 0
+	reason := {
+		"code": "revoked",
+		"about": revoked[0].source.name,
+		"detail": revoked[0].detail,
+		"hint": "sign it with another key or identity; never take an entry out of the list to get through",
+	}
+}
+
+# METADATA
 # title: No rule speaks for the caller
 refuse contains reason if {
 	count(named) == 0

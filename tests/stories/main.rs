@@ -12,3 +12,4 @@ mod identity;
 mod outage;
 mod outage_elsewhere;
 mod ticket;
+mod trust;

@@ -13,7 +13,10 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         .artifact
         .defects
         .iter()
-        .map(|defect| Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str()))
+        .map(|defect| {
+            let reason = Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str());
+            if defect.code == Code::REVOKED { reason.with_hint(REVOKED_HINT) } else { reason }
+        })
         .collect();
     if let Some(pinned) = &case.reference.digest
         && *pinned != case.artifact.digest
@@ -103,5 +106,7 @@ fn word(kind: ExternKind) -> &'static str {
     }
 }
 
+/// What to do about something that somebody withdrew on purpose.
+const REVOKED_HINT: &str = "publish anew, or ask whoever keeps the revocation list why";
 /// How long a started workload may go on where policy says nothing, in seconds: an hour.
 pub(super) const DEFAULT_LIFETIME_S: u64 = 3600;
