@@ -162,7 +162,6 @@ fn only_admission_calls_the_stages_in_order() {
 fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("axum", &["doors", "tls", "service", "dev"] as &[_]),
-        ("arc_swap", &["evidence", "identity"]),
         ("clap", &["cli", "host-hook/host"]),
         ("config", &["config"]),
         ("data_encoding", &["evidence"]),

@@ -20,9 +20,7 @@ use witgate::case::{
 use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Log as Rekor, Sign, Sigstore};
-use witgate::evidence::{
-    Collector, Exhibit, InlineRoot, RevocationList, RootSettings, RootSource, Settings, Trust,
-};
+use witgate::evidence::{Collector, Exhibit, InlineRoot, RevocationList, RootSettings, RootSource, Settings, Trust};
 use witgate::identity::SpiffeIdPattern;
 use witgate::policy::Policy;
 use witgate::registry::fuzzing;

@@ -172,13 +172,17 @@ impl Repository {
         value["signed"]["expires"].as_str()?.parse().ok()
     }
 
-    /// What does not start without this root.
-    pub(super) fn outage(&self, fault: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
+    /// What there is to say when this root does not come.
+    pub(super) fn outage(&self, fault: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Outage {
         let doing = format!("fetching the trusted root `{}` from `{}`", self.name, self.url);
         let hint = "check the URL and `root.json`; offline, copy `DATA_DIR/tuf` and `DATA_DIR/trust-roots.json` from a gateway \
                     that has reached it, or name a `trusted_root` file";
-        let source = Outage::new(Peer::TrustRoot, doing).because(fault).with_hint(hint);
-        StartError::Tuf { name: self.name.clone(), source }
+        Outage::new(Peer::TrustRoot, doing).because(fault).with_hint(hint)
+    }
+
+    /// What does not start without it.
+    pub(super) fn missing(&self, fault: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
+        StartError::Tuf { name: self.name.clone(), source: self.outage(fault) }
     }
 }
 

@@ -57,6 +57,8 @@ struct Due {
 enum RefreshFault {
     #[error(transparent)]
     Unusable(#[from] StartError),
+    #[error("no newer root came")]
+    Tuf(#[source] Outage),
     #[error("it was replaced before: an older root came back")]
     Older,
     #[error("`{}` cannot be kept", .path.display())]
@@ -193,9 +195,9 @@ async fn first(
     let is_due = |document: &RootDocument| now >= later(document.refreshed_at, repository.half_life_s(now, max_age_s));
     match cached {
         Some(Ok(document)) if offline || !is_due(&document) => return Ok(document),
-        Some(Err(fault)) if offline => return Err(repository.outage(fault)),
+        Some(Err(fault)) if offline => return Err(repository.missing(fault)),
         None if offline => {
-            return Err(repository.outage("`evidence.offline` is set, and the cache holds no root"));
+            return Err(repository.missing("`evidence.offline` is set, and the cache holds no root"));
         }
         _ => {}
     }
@@ -205,7 +207,7 @@ async fn first(
             tracing::warn!(error = chain(&fault), "a TUF repository gave no root: the cached one stays");
             Ok(document)
         }
-        (Err(fault), _) => Err(repository.outage(fault)),
+        (Err(fault), _) => Err(repository.missing(fault)),
     }
 }
 
@@ -324,7 +326,7 @@ impl Shared {
         let (root, repository) = (&self.settings.roots[index], &self.repositories[&index]);
         let taken = match repository.refresh(now).await {
             Ok(document) => self.believe(&mut self.lock(), index, document),
-            Err(fault) => Err(repository.outage(fault).into()),
+            Err(fault) => Err(RefreshFault::Tuf(repository.outage(fault))),
         };
         let mut state = self.lock();
         if let Some(due) = state.due.get_mut(&index) {
@@ -359,6 +361,7 @@ impl Shared {
 fn hint(fault: &RefreshFault) -> &'static str {
     match fault {
         RefreshFault::Unusable(fault) => fault.hint().unwrap_or("put a smaller file in its place"),
+        RefreshFault::Tuf(_) => "see whether the repository answers; past `max_age_s` of the root nothing is admitted",
         RefreshFault::Older => StartError::OLDER_HINT,
         RefreshFault::Memory { .. } => "make the data folder writable: what cannot be remembered is not believed",
         RefreshFault::List(fault) => fault.hint(),
