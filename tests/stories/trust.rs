@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use witgate::case::Timestamp;
 use witgate::dev::deployment::{ISSUER, SIGNER, host_id};
 use witgate::dev::registry::push::Pushed;
+use witgate::dev::registry::{Fault, Match, Rule, Target};
 use witgate::dev::sigstore::Sigstore;
 use witgate::dev::tuf::{Release, TufRepository};
 use witgate::telemetry::{Settings, Telemetry};
@@ -116,6 +117,31 @@ async fn a22_1_a_revoked_host_gets_no_ticket_through_another_caller() {
     let reply = world.host.ask(json!({"reference": pushed.reference, "host": other})).await;
     assert!(reply.status == 403 && reply.codes().contains(&"revoked"), "{}", reply.body);
     assert_eq!(world.host.admit(&pushed.reference).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_1_what_is_revoked_while_it_is_decided_is_not_handed_over() {
+    let (world, list) = world(3600, 3600).await;
+    let pushed = publish(&world, "meanwhile").await;
+    // The listing takes a second or two: long enough to revoke.
+    let registry = &world.deployment.registry;
+    let slow = Fault::Drip { bytes_per_second: 400 };
+    registry.inject(Rule::new(Match::on(Target::Referrers), slow));
+    let revoked = async {
+        let start = Instant::now();
+        while !registry.requests().iter().any(|request| request.path.contains("/demo/meanwhile/referrers/")) {
+            assert!(start.elapsed() < PATIENCE, "the referrers are never asked for");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        revoke(&list, Timestamp::now(), &json!([{"kind": "component", "digest": pushed.component, "reason": "hole"}]));
+        look(&world).await;
+    };
+    let (reply, ()) = tokio::join!(world.host.admit(&pushed.reference), revoked);
+    assert_eq!((reply.status, reply.body["peer"].as_str()), (503, Some("trust-root")), "{}", reply.body);
+    assert!(reply.body.get("ticket").is_none());
+    registry.heal();
+    let reply = world.host.admit(&pushed.reference).await;
+    assert_eq!((reply.status, reply.codes()), (403, vec!["revoked"]), "{}", reply.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -467,6 +467,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_reads() {
+        let digest = Digest::of(b"x");
+        let list = one(json!({"kind": "component", "digest": digest, "reason": "CVE-2026-1\nadmit"})).unwrap();
+        let detail = list.component(&digest).unwrap();
+        assert_eq!(detail, format!("the component `{digest}` is revoked by `entries[0]`: CVE-2026-1\\u{{a}}admit"));
+        let since: Timestamp = "2025-06-01T00:00:00Z".parse().unwrap();
+        let entry = json!({"kind": "identity", "san": "ci@acme.example", "reason": "left", "since": since});
+        let san = San { kind: crate::case::SanKind::Email, value: "ci@acme.example".into() };
+        assert_eq!(
+            one(entry).unwrap().identity(None, &san, &[]).unwrap(),
+            "the identity `ci@acme.example` is revoked since `2025-06-01T00:00:00Z` by `entries[0]`: left"
+        );
+        let fault = one(json!({"kind": "key", "keyid": "release", "reason": "r"})).unwrap_err();
+        assert_eq!(fault.to_string(), "`entries[0].keyid`: expected SHA-256 of the SPKI in lower-case hex, or an nkey");
+    }
+
+    #[test]
     fn an_nkey_is_revoked_as_issuer_and_as_subject() {
         let (account, module) = ("A".repeat(56), "M".repeat(56));
         let signer = Signer::LegacyNkey { issuer: account.clone(), subject: module.clone() };
