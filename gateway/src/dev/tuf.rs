@@ -108,7 +108,7 @@ impl TufRepository {
     pub fn root_json(&self) -> Result<Vec<u8>> {
         let (keyid, key) = self.public_key();
         let role = json!({"keyids": [keyid], "threshold": 1});
-        self.signed(json!({
+        self.signed(&json!({
             "_type": "root", "spec_version": "1.0.0", "version": 1, "expires": FAR_AHEAD, "consistent_snapshot": false,
             "keys": {keyid.as_str(): key},
             "roles": {"root": role, "timestamp": role, "snapshot": role, "targets": role},
@@ -132,14 +132,14 @@ impl TufRepository {
         let head = |kind: &str, expires: &str| json!({"_type": kind, "spec_version": "1.0.0", "version": version, "expires": expires});
         let mut document = head("targets", FAR_AHEAD);
         document["targets"] = targets.into();
-        let targets = self.signed(document)?;
+        let targets = self.signed(&document)?;
         let mut document = head("snapshot", FAR_AHEAD);
         document["meta"] = json!({"targets.json": pinned(&targets)});
-        let snapshot = self.signed(document)?;
+        let snapshot = self.signed(&document)?;
         let expires = expires.round(jiff::Unit::Second).context("a date with whole seconds")?;
         let mut document = head("timestamp", &expires.to_string());
         document["meta"] = json!({"snapshot.json": pinned(&snapshot)});
-        let timestamp = self.signed(document)?;
+        let timestamp = self.signed(&document)?;
         let mut files = Files::from([
             ("targets.json".into(), targets),
             ("snapshot.json".into(), snapshot),
@@ -152,8 +152,8 @@ impl TufRepository {
     }
 
     /// TUF's envelope: the signature is over the canonical JSON of `signed`.
-    fn signed(&self, document: Value) -> Result<Vec<u8>> {
-        let signature = self.key.sign(&canonical(&document)?)?;
+    fn signed(&self, document: &Value) -> Result<Vec<u8>> {
+        let signature = self.key.sign(&canonical(document)?)?;
         let (keyid, _) = self.public_key();
         let envelope = json!({"signed": document, "signatures": [{"keyid": keyid, "sig": hex::encode(signature)}]});
         Ok(serde_json::to_vec(&envelope)?)

@@ -67,7 +67,7 @@ fn age_s(collector: &Collector, now: Timestamp) -> u64 {
     collector.standing().facts(now)[0].age_s
 }
 
-fn list(issued_at: Timestamp, entries: serde_json::Value) -> Vec<u8> {
+fn list(issued_at: Timestamp, entries: &serde_json::Value) -> Vec<u8> {
     serde_json::to_vec(&json!({"version": 1, "issued_at": issued_at, "entries": entries})).unwrap()
 }
 
@@ -194,7 +194,7 @@ async fn a22_2_what_cannot_be_remembered_is_not_believed() {
 
 /// A collector whose list revokes `entries`.
 async fn revoking(folder: &Folder, settings: Settings, entries: serde_json::Value) -> Collector {
-    let file = folder.write("revoked.json", list(start(), entries), start());
+    let file = folder.write("revoked.json", list(start(), &entries), start());
     let revocations = Some(RevocationSettings::new(file));
     folder.open(&Settings { revocations, ..settings }).await.0
 }
@@ -272,25 +272,25 @@ async fn a22_1_a_list_that_names_the_signer_is_believed_without_a_restart() {
     let sigstore = Sigstore::new(start()).unwrap();
     let bundle = sigstore.sign(cosign()).unwrap();
     let folder = Folder::new();
-    let file = folder.write("revoked.json", list(start(), json!([])), start());
+    let file = folder.write("revoked.json", list(start(), &json!([])), start());
     let revocations = Some(RevocationSettings::new(file));
     let settings = Settings { revocations, ..folder.root(&sigstore, later()) };
     let (collector, upkeep) = folder.open(&settings).await;
     verified(&collector, bundle.clone()).await;
     let before = collector.standing().basis();
     let entries = json!([{"kind": "identity", "san": IDENTITY, "reason": "left"}]);
-    folder.write("revoked.json", list(after(0), entries), later());
+    folder.write("revoked.json", list(after(0), &entries), later());
     upkeep.look(later()).await;
     assert_eq!(rejected(&collector, bundle.clone()).await.0, Code::REVOKED);
     assert!(collector.still_believes(before).is_err(), "what was decided before is decided anew");
     // The older list, put back, or another one of the same time, withdraws nothing.
-    for older in [list(start(), json!([])), list(after(0), json!([]))] {
+    for older in [list(start(), &json!([])), list(after(0), &json!([]))] {
         folder.write("revoked.json", older, later());
         upkeep.look(later()).await;
         assert_eq!(rejected(&collector, bundle.clone()).await.0, Code::REVOKED);
         assert!(upkeep.degraded(later())[0].1.contains("older list came back"), "{:?}", upkeep.degraded(later()));
     }
-    folder.write("revoked.json", list(start(), json!([])), later());
+    folder.write("revoked.json", list(start(), &json!([])), later());
     let error = folder.refused(&settings).await;
     assert!(matches!(error, StartError::Revocations { .. }) && error.hint().is_some(), "{error}");
 }
@@ -300,7 +300,7 @@ async fn a22_2_a_list_that_is_gone_or_broken_stays_until_it_is_too_old() {
     let sigstore = Sigstore::new(start()).unwrap();
     let folder = Folder::new();
     let entries = json!([{"kind": "identity", "san": IDENTITY, "reason": "left"}]);
-    let file = folder.write("revoked.json", list(later(), entries), start());
+    let file = folder.write("revoked.json", list(later(), &entries), start());
     let revocations = Some(RevocationSettings { max_age_s: 60, ..RevocationSettings::new(&file) });
     let settings = Settings { revocations, ..folder.root(&sigstore, later()) };
     let (collector, upkeep) = folder.open(&settings).await;
