@@ -7,6 +7,7 @@ package witgate.admission
 
 import data.witgate.patterns
 import data.witgate.signing
+import data.witgate.versioning
 
 # METADATA
 # title: The one way in
@@ -16,6 +17,7 @@ default admit := false
 admit if {
 	signing.allowed
 	data.witgate.attestations.allowed
+	versioning.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
@@ -109,6 +111,26 @@ links_not_granted contains link if {
 refuse contains reason if some reason in signing.refuse
 
 refuse contains reason if some reason in data.witgate.attestations.refuse
+refuse contains reason if some reason in versioning.refuse
+
+# METADATA
+# title: Somebody signed whom the revocation list names
+# description: Told where nobody else who must have signed has. The first of them is enough, the evidence names each.
+refuse contains reason if {
+	not signing.allowed
+	revoked := [finding |
+		some finding in input.evidence.findings
+		finding.status == "rejected"
+		finding.code == "revoked"
+	]
+	count(revoked) > 0
+	reason := {
+		"code": "revoked",
+		"about": revoked[0].source.name,
+		"detail": revoked[0].detail,
+		"hint": "sign it with another key or identity; never take an entry out of the list to get through",
+	}
+}
 
 # METADATA
 # title: No rule speaks for the caller

@@ -165,3 +165,36 @@ test_warns_of_every_version if {
 		with data.witgate.grants as [open]
 	codes(warn) == {"grant-without-version"}
 }
+
+revoked_finding := {
+	"status": "rejected",
+	"code": "revoked",
+	"detail": "the key `00` is revoked",
+	"source": {"name": "sha256:2"},
+}
+
+# The same with more findings.
+with_findings(asked, findings) := object.union(asked, {"evidence": {"looked_in": ["file"], "findings": findings}})
+
+test_a22_1_a_revoked_signer_is_told if {
+	asked := with_findings(own(shop), [revoked_finding, revoked_finding])
+	refuse := admission.refuse with input as asked with data.witgate.signatures as signatures
+		with data.witgate.grants as [rule]
+	codes(refuse) == {"no-verified-signature", "revoked"}
+	not admission.admit with input as asked with data.witgate.signatures as signatures
+		with data.witgate.grants as [rule]
+}
+
+test_a_revoked_signature_beside_a_good_one_is_no_reason if {
+	asked := with_findings(own(shop), array.concat(own(shop).evidence.findings, [revoked_finding]))
+	admission.admit with input as asked with data.witgate.signatures as signatures
+		with data.witgate.grants as [rule]
+}
+
+test_a23_1_an_older_version_is_not_admitted if {
+	old := object.union(own(shop), {"artifact": {"annotations": {"org.opencontainers.image.version": "1.0.0"}}})
+	minimum := [{"references": ["*"], "minimum": "1.0.1"}]
+	not admission.admit with input as old with data.witgate.signatures as signatures
+		with data.witgate.grants as [rule]
+		with data.witgate.versions as minimum
+}

@@ -23,7 +23,7 @@ by(signers, type) := {index |
 	finding.kind == "attestation"
 	finding.attests.type == type
 	some identity in signers
-	signing.identity_matches(identity, finding.signer)
+	data.witgate.signing.identity_matches(identity, index)
 }
 
 # METADATA

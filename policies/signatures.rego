@@ -24,6 +24,13 @@ matching contains index if {
 }
 
 # METADATA
+# title: Everything that verified, by its index in the findings
+verified contains index if {
+	some index, finding in input.evidence.findings
+	finding.status == "verified"
+}
+
+# METADATA
 # title: The verified signatures, by their index in the findings
 # description: A verified attestation is no signature; a rejected finding is nothing at all.
 signatures contains index if {
@@ -132,14 +139,14 @@ positions := [0, 1, 2, 3, 4, 5, 6, 7]
 #   An e-mail address is itself; a URI is itself with its folders, such as `https://github.com/acme/*`; a SPIFFE ID is a URI
 #   as well. What can be read in two ways is nothing at all.
 subjects[finding] := {"email": {san.value}} if {
-	some finding in signatures
+	some finding in verified
 	san := input.evidence.findings[finding].signer.san
 	san.kind == "email"
 	plain_email(san.value)
 }
 
 subjects[finding] := {"uri": patterns.covering(san.value)} if {
-	some finding in signatures
+	some finding in verified
 	san := input.evidence.findings[finding].signer.san
 	san.kind == "uri"
 	plain_uri(san.value)
@@ -147,7 +154,7 @@ subjects[finding] := {"uri": patterns.covering(san.value)} if {
 }
 
 subjects[finding] := {"uri": covering, "spiffe": covering} if {
-	some finding in signatures
+	some finding in verified
 	san := input.evidence.findings[finding].signer.san
 	san.kind == "uri"
 	plain_uri(san.value)

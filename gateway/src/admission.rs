@@ -118,8 +118,12 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     }
 
     let artifact = gate.registry.resolve(&asked.reference, now).instrument(stage("registry")).await?;
-    let evidence = gate.evidence.collect(&artifact, now).instrument(stage("evidence")).await?;
+    let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
+    let who = [caller.facts().id.as_str(), host.as_str()];
+    let collected = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
     let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await?;
+    let mut facts = artifact.facts().clone();
+    facts.defects.extend(collected.revoked);
     let case = Case {
         version: case::Version::V1,
         id: gate.next_id(now),
@@ -128,11 +132,11 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         mode: gate.mode,
         purpose: asked.purpose(),
         caller: caller.facts().clone(),
-        host: asked.host.clone().unwrap_or_else(|| caller.facts().id.clone()),
+        host,
         links: asked.links.clone(),
         reference: artifact.reference_facts().clone(),
-        artifact: artifact.facts().clone(),
-        evidence,
+        artifact: facts,
+        evidence: collected.evidence,
         surface,
     };
     let decision = stage("policy").in_scope(|| gate.policy.decide(&case))?;

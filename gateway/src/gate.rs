@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use crate::admission::{About, Admission, Asked};
 use crate::audit::{self, Audit, Receipt};
-use crate::case::{Case, Digest, Evidence, Mode, Scope, Timestamp};
+use crate::case::{Case, Defect, Digest, Evidence, Mode, Scope, Timestamp, TrustFacts, TrustKind};
 use crate::config::Config;
-use crate::evidence::{self, Collector, Exhibit};
+use crate::evidence::{self, Collector, Exhibit, Upkeep};
 use crate::handover::{self, Handover};
 use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
@@ -59,6 +59,8 @@ pub struct Held {
     /// What it was about.
     pub about: Arc<About>,
     until: Timestamp,
+    /// What was believed: revoke or replace any of it, and nothing is answered from here.
+    basis: Digest,
 }
 
 impl Held {
@@ -70,11 +72,12 @@ impl Held {
             receipt: Arc::new(receipt),
             about: Arc::new(about),
             until: trusted_until(case),
+            basis: evidence::basis(&case.evidence.trust),
         }
     }
 }
 
-/// When the first trust root that this case rests on grows too old.
+/// When the first trust root or revocation list that this case rests on grows too old.
 fn trusted_until(case: &Case) -> Timestamp {
     let left_s = case
         .evidence
@@ -94,6 +97,15 @@ fn later(time: Timestamp, seconds: i64) -> Timestamp {
 pub struct EvidenceStage {
     registry: Arc<Registry>,
     collector: Collector,
+    upkeep: Upkeep,
+}
+
+/// What was found about an artifact, under one and the same trust.
+pub struct Collected {
+    /// Every candidate, verified or rejected.
+    pub evidence: Evidence,
+    /// What the revocation list says of the artifact and of who asks for it: the floor refuses.
+    pub revoked: Vec<Defect>,
 }
 
 impl EvidenceStage {
@@ -102,16 +114,46 @@ impl EvidenceStage {
         self.collector.trust().digest()
     }
 
-    /// Finds every candidate for `artifact`, then examines each.
+    /// Finds every candidate for `artifact`, then examines each; `who` are those who ask for it.
     ///
     /// # Errors
-    /// An outage of the registry, or of the verifier's threads.
-    pub async fn collect(&self, artifact: &Artifact, now: Timestamp) -> Result<Evidence, Outage> {
+    /// An outage of the registry, of the revocation list, or of the verifier's threads.
+    pub async fn collect(&self, artifact: &Artifact, who: &[&str], now: Timestamp) -> Result<Collected, Outage> {
+        let standing = self.collector.standing();
+        standing.usable(now)?;
         let candidates = self.registry.candidates(artifact).await?;
         let exhibit = Exhibit::of(artifact.manifest().clone())
             .through(artifact.indexes())
             .with_component(artifact.component().cloned());
-        self.collector.examine(exhibit, candidates, now).await
+        let revoked = standing.revoked(who, artifact.facts());
+        let evidence = self.collector.examine_under(standing, exhibit, candidates, now).await?;
+        Ok(Collected { evidence, revoked })
+    }
+
+    /// What is wrong with the trust without stopping answers, by the name of root or list.
+    pub fn degraded(&self, now: Timestamp) -> Vec<(String, String)> {
+        self.upkeep.degraded(now)
+    }
+
+    /// Whether questions can be answered under what is believed now.
+    ///
+    /// # Errors
+    /// An outage of the revocation list.
+    pub fn usable(&self, now: Timestamp) -> Result<(), Outage> {
+        self.collector.standing().usable(now)
+    }
+
+    /// Sets `witgate_trust_root_age_seconds` and `witgate_revocation_list_age_seconds`.
+    pub fn measure(&self, now: Timestamp) {
+        for TrustFacts { name, kind, age_s, .. } in self.collector.standing().facts(now) {
+            #[allow(clippy::cast_precision_loss, reason = "seconds stay far below 2^52")]
+            let age_s = age_s as f64;
+            match kind {
+                TrustKind::SigstoreRoot => metrics::gauge!("witgate_trust_root_age_seconds", "root" => name).set(age_s),
+                TrustKind::RevocationList => metrics::gauge!("witgate_revocation_list_age_seconds").set(age_s),
+                TrustKind::Key => {}
+            }
+        }
     }
 }
 
@@ -154,14 +196,14 @@ impl Gate {
         std::fs::create_dir_all(data_dir)
             .map_err(|source| StartError::DataDir { path: data_dir.display().to_string(), source })?;
         let registry = Arc::new(Registry::open(&config.registry, &data_dir.join("cache"))?);
-        let collector = Collector::new(evidence::Trust::load(&config.evidence)?);
+        let (collector, upkeep) = Upkeep::open(&config.evidence, data_dir, now).await?;
         let policy = Policy::load(&config.policy)?;
         let handover = Handover::open(&config.handover, data_dir, issuer)?;
         let audit = Audit::open(&config.audit, data_dir, now).await?;
         Ok(Self {
             scope: config.scope.clone(),
             mode: Mode::Enforce,
-            evidence: EvidenceStage { registry: registry.clone(), collector },
+            evidence: EvidenceStage { registry: registry.clone(), collector, upkeep },
             registry,
             policy,
             audit,
@@ -186,7 +228,7 @@ impl Gate {
         }
         let key = HoldKey { caller: caller.facts().clone(), asked: asked.clone() };
         let held = self.held.get(&key)?;
-        if now < held.until {
+        if now < held.until && self.evidence.collector.still_believes(held.basis).is_ok() {
             return Some(held);
         }
         self.held.invalidate(&key);
@@ -206,16 +248,45 @@ impl Gate {
         }
     }
 
+    /// How long to wait between two refreshes.
+    pub fn pace(&self) -> Duration {
+        self.evidence.upkeep.pace()
+    }
+
+    /// Looks at the files of trust and revocations; what was handed out on anything else than the new ones is withdrawn.
+    pub async fn look_at_files(&self, now: Timestamp) {
+        let before = self.evidence.collector.standing().basis();
+        self.evidence.upkeep.look(now).await;
+        self.withdraw_unless(before);
+    }
+
+    /// Asks the TUF repositories that are due, likewise.
+    pub async fn ask_repositories(&self, now: Timestamp) {
+        let before = self.evidence.collector.standing().basis();
+        self.evidence.upkeep.ask(now).await;
+        self.withdraw_unless(before);
+    }
+
+    fn withdraw_unless(&self, basis: Digest) {
+        if self.evidence.collector.still_believes(basis).is_err() {
+            self.held.invalidate_all();
+            self.handover.withdraw_all();
+        }
+    }
+
     /// Makes the ticket of a recorded admission.
     ///
     /// # Errors
-    /// An outage of the gateway itself when grant and receipt do not belong together: a bug, and nobody is admitted.
+    /// An outage of the gateway itself when grant and receipt do not belong together: a bug, and nobody is admitted. An
+    /// outage of the trust when it was replaced since the decision.
     pub(crate) fn hand_over(&self, recorded: Held, now: Timestamp) -> Result<Admission, NoAnswer> {
         let Verdict::Admit(grant) = recorded.decision.verdict() else { return Ok(Admission::Refused { recorded }) };
         let ticket = self
             .handover
             .ticket(grant, &recorded.receipt, now)
             .map_err(|fault| NoAnswer::Outage(Outage::new(Peer::Internal, "making the ticket").because(fault)))?;
+        // Asked after the ticket is live: one made before a swap is withdrawn with it, one made after is not handed out.
+        self.evidence.collector.still_believes(recorded.basis)?;
         Ok(Admission::Granted { ticket, recorded })
     }
 }

@@ -13,6 +13,8 @@ pub enum Peer {
     Identity,
     /// The trusted root that evidence is checked against.
     TrustRoot,
+    /// The revocation list.
+    Revocations,
     /// The policy engine.
     Policy,
     /// The audit log's store.
@@ -22,12 +24,14 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The peer's kind as one stable word: `registry`, `identity`, `trust-root`, `policy`, `audit`, `internal`.
+    /// The peer's kind as one stable word: `registry`, `identity`, `trust-root`, `revocations`, `policy`, `audit`,
+    /// `internal`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Registry(_) => "registry",
             Self::Identity => "identity",
             Self::TrustRoot => "trust-root",
+            Self::Revocations => "revocations",
             Self::Policy => "policy",
             Self::Audit => "audit",
             Self::Internal => "internal",
@@ -40,6 +44,7 @@ impl fmt::Display for Peer {
         match self {
             Self::Registry(name) => write!(f, "registry `{name}`"),
             Self::TrustRoot => f.write_str("trust root"),
+            Self::Revocations => f.write_str("revocation list"),
             Self::Audit => f.write_str("audit log"),
             other => f.write_str(other.kind()),
         }

@@ -25,7 +25,8 @@ pub struct Service {
     scheme: &'static str,
     clock: Clock,
     stop: CancellationToken,
-    listeners: Vec<JoinHandle<()>>,
+    /// Listeners, and the loops that keep trust fresh.
+    tasks: Vec<JoinHandle<()>>,
 }
 
 /// Why the service did not start.
@@ -101,11 +102,13 @@ impl Service {
             None => ("http", tls::Door::Plain),
         };
         let addresses = (callers.0, administration.0);
-        let listeners = vec![
+        let tasks = vec![
             tokio::spawn(tls::serve(callers.1, callers_door, http::callers(door.clone()), stop.clone())),
             tokio::spawn(tls::serve(administration.1, tls::Door::Unproven, http::administration(door), stop.clone())),
+            tokio::spawn(until(stop.clone(), look_at_files(gate.clone(), clock.clone()))),
+            tokio::spawn(until(stop.clone(), ask_repositories(gate.clone(), clock.clone()))),
         ];
-        Ok(Self { gate, callers: addresses.0, administration: addresses.1, scheme, clock, stop, listeners })
+        Ok(Self { gate, callers: addresses.0, administration: addresses.1, scheme, clock, stop, tasks })
     }
 
     /// The stages, for whoever runs in the same process.
@@ -126,9 +129,9 @@ impl Service {
     /// Stops listening, lets open requests end, records the stop and closes the log.
     pub async fn stop(self) {
         self.stop.cancel();
-        for listener in self.listeners {
-            if let Err(fault) = listener.await {
-                tracing::error!(error = %fault, "a listener ended badly");
+        for task in self.tasks {
+            if let Err(fault) = task.await {
+                tracing::error!(error = %fault, "a task of the service ended badly");
             }
         }
         let now: Timestamp = (self.clock)();
@@ -136,6 +139,26 @@ impl Service {
             tracing::warn!(outage.chain = outage.chain(), "the stop was not recorded");
         }
         self.gate.audit.close().await;
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
+}
+
+/// Trust roots and revocations in files.
+async fn look_at_files(gate: Arc<Gate>, clock: Clock) {
+    loop {
+        tokio::time::sleep(gate.pace()).await;
+        gate.look_at_files(clock()).await;
+    }
+}
+
+/// Trust roots in TUF repositories, apart from the files: a repository may take its time.
+async fn ask_repositories(gate: Arc<Gate>, clock: Clock) {
+    loop {
+        tokio::time::sleep(gate.pace()).await;
+        gate.ask_repositories(clock()).await;
     }
 }
 

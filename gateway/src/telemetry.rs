@@ -146,6 +146,12 @@ fn metrics() -> Result<PrometheusHandle, StartError> {
     metrics::describe_counter!("witgate_outages_total", "Requests without an answer, by the peer that failed.");
     metrics::describe_counter!("witgate_refusal_reasons_total", "Reasons of refusals, by code.");
     metrics::describe_counter!("witgate_component_bytes_total", "Component bytes handed over.");
+    metrics::describe_counter!(
+        "witgate_evidence_refresh_errors_total",
+        "Looks at a trust root or the revocation list that brought nothing usable, by name."
+    );
+    metrics::describe_gauge!("witgate_trust_root_age_seconds", "Time since a trust root was confirmed, by name.");
+    metrics::describe_gauge!("witgate_revocation_list_age_seconds", "Time since the revocation list was issued.");
     Ok(INSTALLED.get_or_init(|| handle).clone())
 }
 

@@ -91,6 +91,21 @@ fn what_does_not_start_says_what_to_do() {
 }
 
 #[test]
+fn a_tuf_repository_that_never_answered_is_3_and_a_bad_source_is_2() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("witgate.toml");
+    let root = home.path().join("root.json");
+    std::fs::write(&root, "{}").unwrap();
+    for (url, expected) in [("http://127.0.0.1:9", 3), ("http://tuf.example", 2)] {
+        let source = format!("{{ tuf = \"{url}\", root = \"{}\" }}", root.display());
+        std::fs::write(&file, format!("[[evidence.roots]]\nname = \"x\"\ntrusted_root = {source}\n")).unwrap();
+        let (status, _, err) = code(home.path(), &["serve", "--config", file.to_str().unwrap()]);
+        assert_eq!(status, Some(expected), "{err}");
+        assert!(err.contains(url) && err.contains("witgate: hint: "), "{err}");
+    }
+}
+
+#[test]
 fn usage_and_configuration_are_2() {
     let home = tempfile::tempdir().unwrap();
     let wrong = home.path().join("wrong.toml");

@@ -5,6 +5,7 @@
 mod demo;
 mod exits;
 mod kill;
+mod offline;
 mod readme;
 mod served;
 mod telemetry;

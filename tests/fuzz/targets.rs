@@ -21,7 +21,7 @@ use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Knob, Log as Rekor, Sign, Sigstore};
 use witgate::evidence::fuzzing as evidence_fuzzing;
-use witgate::evidence::{Collector, Exhibit, InlineRoot, RootSettings, RootSource, Settings, Trust};
+use witgate::evidence::{Collector, Exhibit, InlineRoot, RevocationList, RootSettings, RootSource, Settings, Trust};
 use witgate::identity::SpiffeIdPattern;
 use witgate::policy::Policy;
 use witgate::registry::fuzzing;
@@ -94,6 +94,7 @@ pub fn all() -> Vec<Target> {
             pem_key,
             vec![key().public().to_spki_pem().into_bytes(), key().to_pkcs8_pem().as_bytes().to_vec()],
         ),
+        target("revocation-list", 3, revocation_list, vec![revocations()]),
         target("admission-request", 1, admission_request, vec![asked.to_string().into_bytes()]),
         target("case", 40, decided_case, vec![honest_case()]),
     ]
@@ -118,6 +119,7 @@ pub fn honest_inputs_are_believed() {
         assert!(matches!(found, Finding::Verified(_)), "{found:?}");
     }
     assert!(reader::read(&component_seeds()[0]).is_ok());
+    assert_eq!(RevocationList::parse(&revocations(), EVIDENCE.now).unwrap().len(), 7);
     taken(&TICKET.envelope).expect("the honest ticket is taken");
     assert!(taken(&TICKET.foreign).is_err());
     let key: VerifierKey = LOG.vkey.parse().unwrap();
@@ -647,6 +649,32 @@ fn log_entry(bytes: &[u8]) {
     if let Some(entry) = Entry::parse(bytes) {
         assert_eq!(witgate::case::canonical_json(&entry), bytes, "an entry has one spelling");
     }
+}
+
+// --- what is revoked ---
+
+fn revocations() -> Vec<u8> {
+    let digest = Digest::of(b"x");
+    let since = EVIDENCE.now;
+    let entries = json!([
+        {"kind": "key", "keyid": digest.hex(), "reason": "r", "since": since},
+        {"kind": "identity", "issuer": ISSUER, "san": SIGNER, "reason": "r"},
+        {"kind": "artifact", "digest": digest, "reason": "r"},
+        {"kind": "component", "digest": digest, "reason": "r"},
+        {"kind": "evidence", "digest": digest, "reason": "r"},
+        {"kind": "caller", "id": "spiffe://gate.example/host/a", "reason": "r"},
+        {"kind": "trust-root", "name": "a", "digest": digest, "reason": "r"},
+    ]);
+    json!({"version": 1, "issued_at": since, "entries": entries}).to_string().into_bytes()
+}
+
+fn revocation_list(bytes: &[u8]) {
+    let Ok(list) = RevocationList::parse(bytes, EVIDENCE.now) else { return };
+    assert_eq!(list.digest(), Digest::of(bytes));
+    assert!(list.issued_at() <= EVIDENCE.now + jiff::SignedDuration::from_secs(61), "a list from the future");
+    // No entry is passed over: whoever can delete one by garbling it lets somebody back in.
+    let value: Value = serde_json::from_slice(bytes).expect("what was parsed strictly is JSON");
+    assert_eq!(value["entries"].as_array().map(Vec::len), Some(list.len()));
 }
 
 // --- names and keys ---

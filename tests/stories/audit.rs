@@ -177,7 +177,7 @@ async fn a_second_gateway_on_the_same_folder_does_not_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_copy_of_the_database_does_not_start() {
+async fn a23_2_an_old_copy_of_the_database_does_not_start() {
     let world = World::start().await;
     let good = world.publish("good", components::command("hello\n")).await;
     assert_eq!(world.host.admit(&good.reference).await.status, 200);

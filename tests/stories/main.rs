@@ -15,3 +15,4 @@ mod legacy;
 mod outage;
 mod outage_elsewhere;
 mod ticket;
+mod trust;

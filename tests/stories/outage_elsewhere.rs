@@ -166,7 +166,8 @@ async fn a_trust_root_that_is_missing_or_garbage_starts_nothing_and_disturbs_nob
         }
         let error = start_error(&world, name, |_| {}).await.expect("a gateway started without its trust root");
         assert!(error.contains("demo"), "the root is not named: {error}");
-        // Files are looked at when it starts.
+        // Who runs keeps the last good one.
+        world.deployment.service.gate().look_at_files(Timestamp::now()).await;
         let pushed = world.publish(name, components::command(&format!("{name}\n"))).await;
         assert_eq!(world.host.admit(&pushed.reference).await.status, 200);
     }

@@ -205,13 +205,13 @@ pub struct ComponentFacts {
     pub media_type: String,
 }
 
-/// Something wrong with the artifact itself.
+/// Something wrong with the artifact itself, or a revocation of it or of who asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Defect {
     /// The stable code.
     pub code: Code,
-    /// What it is about, such as `layers[1].size`.
+    /// What it is about, such as `layers[1].size`, a digest or a SPIFFE ID.
     pub about: String,
     /// What was expected and found.
     pub detail: String,
@@ -235,12 +235,12 @@ pub struct Evidence {
 pub struct TrustFacts {
     /// Its name in the configuration.
     pub name: String,
-    /// `sigstore-root` or `key`.
+    /// `sigstore-root`, `key` or `revocation-list`.
     pub kind: TrustKind,
-    /// SHA-256 of the `trusted_root.json`, or of the key's SPKI DER.
+    /// SHA-256 of the `trusted_root.json`, of the key's SPKI DER, or of the revocation list.
     #[schemars(with = "String")]
     pub digest: Digest,
-    /// Seconds since the root was refreshed, at the time of the case.
+    /// Seconds since the root was refreshed or the list issued, at the time of the case.
     pub age_s: u64,
     /// The age past which the floor refuses, in seconds; absent for keys.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -255,6 +255,8 @@ pub enum TrustKind {
     SigstoreRoot,
     /// A managed public key.
     Key,
+    /// The list of what is not to be believed any more.
+    RevocationList,
 }
 
 /// What became of one candidate.

@@ -10,9 +10,7 @@ use super::files::small;
 use super::{Global, Output, answer, inspect};
 use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
 use crate::config::Config;
-use crate::evidence::{
-    self, Collector, Exhibit, Expected, KeySettings, RootSettings, RootSource, Settings, Subject, Trust,
-};
+use crate::evidence::{self, Collector, Exhibit, Expected, KeySettings, RootSettings, RootSource, Settings, Subject};
 use crate::registry::Registry;
 
 /// Flags of `witgate verify`; names as cosign has them.
@@ -52,7 +50,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 async fn of_reference(args: &Args, config: &Config, output: Output) -> anyhow::Result<ExitCode> {
     let reference: Reference = args.component.parse()?;
     let now = Timestamp::now();
-    let collector = Collector::new(Trust::load(&settings(args, config))?);
+    let collector = Collector::open(&settings(args, config), &config.data_dir, now).await?;
     let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
     let artifact = registry.resolve(&reference, now).await?;
     let candidates = registry.candidates(&artifact).await?;
@@ -106,6 +104,9 @@ fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow:
         roots.push(match root.trusted_root {
             RootSource::File(path) => small(&path)?,
             RootSource::Inline(inline) => inline.json.into_bytes(),
+            RootSource::Tuf(_) => {
+                anyhow::bail!("a file is checked against a root in a file: add `--trusted-root FILE`")
+            }
         });
     }
     anyhow::ensure!(!roots.is_empty(), "nobody is trusted: add `--trusted-root FILE`, or roots to `[evidence]`");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use moka::sync::Cache;
 
 use super::claim::{Claim, Versions};
@@ -9,6 +10,7 @@ use super::exhibit::Exhibit;
 use super::legacy;
 use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, PREDICATES_BYTES_MAX, VERDICT_CACHE_BYTES};
 use super::rejection::{Fault, Rejection};
+use super::standing::Standing;
 use super::trust::Trust;
 use super::verify::{About, Verified, verify};
 use super::wascap;
@@ -18,13 +20,27 @@ use crate::case::{
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
 
-/// Checks candidates against one [`Trust`], remembering what it found.
+/// Checks candidates against what is believed now, remembering what it found.
 pub struct Collector {
     checker: Arc<Checker>,
 }
 
+/// What is believed now: swapped whole, never changed in place.
+#[derive(Clone)]
+pub(super) struct Current(Arc<ArcSwap<Standing>>);
+
+impl Current {
+    pub(super) fn load(&self) -> Arc<Standing> {
+        self.0.load_full()
+    }
+
+    pub(super) fn store(&self, standing: Standing) {
+        self.0.store(Arc::new(standing));
+    }
+}
+
 struct Checker {
-    trust: Trust,
+    current: Current,
     /// Immutable facts: what a bundle of these bytes is worth for this artifact under this trust, at any time.
     verdicts: Cache<VerdictKey, Verdict>,
 }
@@ -39,18 +55,32 @@ struct Remembered {
 }
 
 impl Collector {
-    /// A collector with nothing remembered.
+    /// A collector with nothing remembered, whose trust stays as it is.
     pub fn new(trust: Trust) -> Self {
+        Self::under(Standing::new(Arc::new(trust), None))
+    }
+
+    pub(super) fn under(standing: Standing) -> Self {
+        let current = Current(Arc::new(ArcSwap::from_pointee(standing)));
         let verdicts = Cache::builder()
             .max_capacity(VERDICT_CACHE_BYTES)
             .weigher(|_, verdict: &Verdict| verdict.size_bytes)
             .build();
-        Self { checker: Arc::new(Checker { trust, verdicts }) }
+        Self { checker: Arc::new(Checker { current, verdicts }) }
     }
 
-    /// The trust it checks against.
-    pub fn trust(&self) -> &Trust {
-        &self.checker.trust
+    /// What it believes now.
+    pub fn standing(&self) -> Arc<Standing> {
+        self.checker.current.load()
+    }
+
+    /// The roots and keys it believes now.
+    pub fn trust(&self) -> Arc<Trust> {
+        Arc::clone(self.standing().trust())
+    }
+
+    pub(super) fn current(&self) -> Current {
+        self.checker.current.clone()
     }
 
     /// Turns each candidate into a finding about `exhibit`.
@@ -59,11 +89,26 @@ impl Collector {
     ///
     /// # Errors
     /// An outage of our own: a candidate about something else than the exhibit, a trust root that broke, a panic. Nothing
-    /// of that is remembered.
+    /// of that is remembered. An outage of the revocation list that is too old.
     pub async fn examine(&self, exhibit: Exhibit, candidates: Candidates, now: Timestamp) -> Result<Evidence, Outage> {
+        self.examine_under(self.standing(), exhibit, candidates, now).await
+    }
+
+    /// The same under what was believed a moment ago, for who asks it more than one question.
+    ///
+    /// # Errors
+    /// As [`Collector::examine`].
+    pub async fn examine_under(
+        &self,
+        standing: Arc<Standing>,
+        exhibit: Exhibit,
+        candidates: Candidates,
+        now: Timestamp,
+    ) -> Result<Evidence, Outage> {
+        standing.usable(now)?;
         let checker = Arc::clone(&self.checker);
         let doing = format!("checking the evidence for `{}`", exhibit.digest());
-        on_a_blocking_thread(doing, move || checker.examine(&exhibit, candidates, now)).await
+        on_a_blocking_thread(doing, move || checker.examine(&standing, &exhibit, candidates, now)).await
     }
 }
 
@@ -79,7 +124,13 @@ async fn on_a_blocking_thread<T: Send + 'static>(
 }
 
 impl Checker {
-    fn examine(&self, exhibit: &Exhibit, candidates: Candidates, now: Timestamp) -> Result<Evidence, Outage> {
+    fn examine(
+        &self,
+        standing: &Standing,
+        exhibit: &Exhibit,
+        candidates: Candidates,
+        now: Timestamp,
+    ) -> Result<Evidence, Outage> {
         let Candidates { mut looked_in, mut list } = candidates;
         // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
         list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
@@ -100,9 +151,10 @@ impl Checker {
                     looked_at += 1;
                     budget_bytes -= content.size_bytes();
                     let (digest, bytes) = exhibit.subject(source.index)?;
-                    self.check(About { digest, bytes: Some(bytes) }, &content, &mut source)?
+                    self.check(standing.trust(), About { digest, bytes: Some(bytes) }, &content, &mut source)?
                 }
             };
+            let verdict = verdict.and_then(|verified| standing.unrevoked(&source, verified));
             let verdict = verdict.and_then(|verified| not_from_the_future(verified, now)).and_then(|verified| {
                 predicates_bytes += verified.predicate_bytes();
                 match predicates_bytes > PREDICATES_BYTES_MAX {
@@ -116,12 +168,13 @@ impl Checker {
             });
         }
         findings.sort_by(|a, b| a.source().cmp(b.source()));
-        Ok(Evidence { trust: self.trust.facts(now), looked_in, findings })
+        Ok(Evidence { trust: standing.facts(now), looked_in, findings })
     }
 
     /// One candidate's verdict, remembered or made; the source gets the digest of what was read.
     fn check(
         &self,
+        trust: &Trust,
         about: About<'_>,
         content: &CandidateContent,
         source: &mut CandidateSource,
@@ -133,16 +186,16 @@ impl Checker {
             let expected = format!("the bundle `{announced}`");
             return Ok(Err(Rejection::mismatch(Code::DIGEST_MISMATCH, expected, format!("`{digest}`"))));
         }
-        let key = (about.digest, digest, self.trust.digest());
+        let key = (about.digest, digest, trust.digest());
         if let Some(verdict) = self.verdicts.get(&key) {
             return Ok(verdict.result.clone());
         }
         let checked = match content {
-            CandidateContent::Bundle(bytes) => Claim::read(bytes, Versions::V03)
-                .map_err(Fault::from)
-                .and_then(|claim| verify(&self.trust, about, claim)),
-            CandidateContent::CosignSignature(layer) => legacy::signature(&self.trust, about, layer),
-            CandidateContent::CosignAttestation(layer) => legacy::attestation(&self.trust, about, layer),
+            CandidateContent::Bundle(bytes) => {
+                Claim::read(bytes, Versions::V03).map_err(Fault::from).and_then(|claim| verify(trust, about, claim))
+            }
+            CandidateContent::CosignSignature(layer) => legacy::signature(trust, about, layer),
+            CandidateContent::CosignAttestation(layer) => legacy::attestation(trust, about, layer),
         };
         let result = match checked {
             Ok(verified) => verified.read_predicate(),

@@ -58,6 +58,38 @@ pub const DETAIL_CHARS_MAX: usize = 500;
 /// Past what age a trust root is stale, in seconds, unless configured: 30 days (public good's changes a few times a year,
 /// a TUF client refreshes it daily).
 pub const ROOT_MAX_AGE_S: u64 = 30 * 24 * 60 * 60;
+/// How often `trusted_root` files and the revocation list are looked at, in seconds, unless configured.
+pub const REFRESH_S: u64 = 60;
+/// The range of `evidence.refresh_s`, in seconds: a second keeps a disk quiet, a day is what a TUF client promises.
+pub const REFRESH_S_RANGE: std::ops::RangeInclusive<u64> = 1..=24 * 60 * 60;
+/// How long one look at the files may take, in milliseconds: a network disk may hang.
+pub const FILES_TIMEOUT_MS: u64 = 10_000;
+/// How long one refresh from a TUF repository may take, in milliseconds: at most 35 small documents.
+pub const TUF_TIMEOUT_MS: u64 = 60_000;
+/// How long one request to a TUF repository may take, in milliseconds.
+pub const TUF_REQUEST_TIMEOUT_MS: u64 = 15_000;
+/// How long connecting to a TUF repository may take, in milliseconds.
+pub const TUF_CONNECT_TIMEOUT_MS: u64 = 5_000;
+/// The longest time between two refreshes from a TUF repository, in seconds: what other clients do (daily).
+pub const TUF_INTERVAL_MAX_S: u64 = 24 * 60 * 60;
+/// The longest wait after a refresh that failed, in seconds.
+pub const TUF_RETRY_MAX_S: u64 = 60 * 60;
+/// The largest initial `root.json` and `timestamp.json` that are read, in bytes (`sigstore-tuf` takes 512,000 for a root).
+pub const TUF_BYTES_MAX: u64 = 512_000;
+/// How many replaced digests are remembered for each root (public good's changes a few times a year).
+pub const REPLACED_MAX: usize = 64;
+/// How many roots are remembered, those that are not configured any more included.
+pub const REMEMBERED_MAX: usize = 64;
+/// The largest `trust-roots.json`, in bytes: every root with every digest takes 300 KiB.
+pub const MEMORY_BYTES_MAX: u64 = 1 << 20;
+/// The largest revocation list, in bytes: as many entries of 400 bytes as are allowed.
+pub const REVOCATION_BYTES_MAX: u64 = 4 << 20;
+/// How many entries a revocation list may have.
+pub const REVOCATION_ENTRIES_MAX: usize = 10_000;
+/// The longest text in a revocation list, in bytes (SPIFFE-ID, section 2.3: 2048).
+pub const REVOCATION_TEXT_BYTES_MAX: usize = 2048;
+/// Past what age a revocation list is stale, in seconds, unless configured: a week.
+pub const REVOCATION_MAX_AGE_S: u64 = 7 * 24 * 60 * 60;
 
 /// How many values `json` may hold at most, counted without parsing: commas and opening brackets, those in texts included.
 pub(super) fn breadth(json: &[u8]) -> usize {

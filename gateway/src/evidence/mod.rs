@@ -8,28 +8,39 @@
 mod certificate;
 mod claim;
 mod collector;
+mod document;
 mod exhibit;
-mod legacy;
 #[doc(hidden)]
 pub mod fuzzing;
+mod legacy;
 pub mod limits;
+mod memory;
 mod one_bundle;
 mod predicates;
 mod rejection;
+mod revocation;
 mod settings;
+mod standing;
 mod statement;
 mod tree;
 mod trust;
+mod tuf;
+mod upkeep;
 mod verify;
 mod wascap;
 
 pub use self::collector::Collector;
 pub use self::exhibit::Exhibit;
+pub use self::memory::MemoryFault;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
 pub use self::rejection::Rejection;
+pub use self::revocation::{ListFault, RevocationList, RevocationSettings};
 pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
+pub use self::standing::{Standing, basis};
 pub use self::tree::tree;
 pub use self::trust::Trust;
+pub use self::tuf::TufSource;
+pub use self::upkeep::Upkeep;
 pub use self::wascap::{
     Report as WascapReport, Status as WascapStatus, embedded, provider_archive, report as wascap_report,
 };

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::limits::{KEYS_MAX, ROOT_MAX_AGE_S, ROOTS_MAX};
-use crate::case::Timestamp;
+use super::limits::{KEYS_MAX, REFRESH_S, REFRESH_S_RANGE, ROOT_MAX_AGE_S, ROOTS_MAX};
+use super::memory::MemoryFault;
+use super::revocation::{ListFault, RevocationSettings};
+use super::tuf::TufSource;
+use crate::case::{Digest, Timestamp};
+use crate::outage::Outage;
 
 /// The table `[evidence]`; without it nobody is trusted, so every candidate is rejected.
 ///
@@ -20,7 +24,7 @@ use crate::case::Timestamp;
 /// name = "release"
 /// pem  = "keys/release.pub"
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Sigstore deployments, at most [`ROOTS_MAX`].
@@ -29,6 +33,25 @@ pub struct Settings {
     /// Managed keys, at most [`KEYS_MAX`]; their signatures must be in a log that one of `roots` names.
     #[serde(default)]
     pub keys: Vec<KeySettings>,
+    /// How often `trusted_root` files and the revocation list are looked at, in seconds.
+    #[serde(default = "default_refresh_s")]
+    pub refresh_s: u64,
+    /// Whether no TUF repository is ever asked: roots come from files and the cache alone.
+    #[serde(default)]
+    pub offline: bool,
+    /// The revocation list, if there is one.
+    #[serde(default)]
+    pub revocations: Option<RevocationSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { roots: Vec::new(), keys: Vec::new(), refresh_s: REFRESH_S, offline: false, revocations: None }
+    }
+}
+
+fn default_refresh_s() -> u64 {
+    REFRESH_S
 }
 
 /// One Sigstore deployment.
@@ -55,8 +78,10 @@ impl RootSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum RootSource {
-    /// In a file that a TUF client refreshes; its age counts from its last modification.
+    /// In a file that somebody keeps fresh; its age counts from its last modification.
     File(PathBuf),
+    /// In a TUF repository; its age counts from the last time the repository confirmed it.
+    Tuf(TufSource),
     /// In the configuration itself.
     Inline(InlineRoot),
 }
@@ -147,9 +172,67 @@ pub enum StartError {
         /// How many there may be.
         limit: usize,
     },
+    /// The source of a TUF root is none.
+    #[error("the TUF root `{name}` cannot be used: {detail}")]
+    TufSource {
+        /// The root's name.
+        name: String,
+        /// What was expected and found.
+        detail: String,
+    },
+    /// A TUF repository gave no root, and the cache has none: exit 3.
+    #[error("there is no trusted root `{name}` yet")]
+    Tuf {
+        /// The root's name.
+        name: String,
+        /// What was asked.
+        source: Outage,
+    },
+    /// The trusted root was replaced by a newer one before.
+    #[error("the trusted root `{name}` (`{digest}`) was replaced before: an older one came back")]
+    Older {
+        /// The root's name.
+        name: String,
+        /// The older root.
+        digest: Digest,
+        /// Where it is remembered.
+        path: PathBuf,
+    },
+    /// The memory of replaced roots cannot be used.
+    #[error("cannot rely on `{}`, which remembers the replaced trust roots", path.display())]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: MemoryFault,
+    },
+    /// The revocation list is none.
+    #[error("the revocation list `{}` cannot be used", path.display())]
+    Revocations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ListFault,
+    },
+    /// A number is outside its range.
+    #[error("`{setting}` is `{found}`, expected {from} to {to} seconds")]
+    Range {
+        /// The key.
+        setting: &'static str,
+        /// What it says.
+        found: u64,
+        /// The least.
+        from: u64,
+        /// The most.
+        to: u64,
+    },
 }
 
 impl StartError {
+    /// How an older root is let in by somebody who means it.
+    pub(super) const OLDER_HINT: &'static str = "put the newer root back; to go back on purpose, take the digest out of `replaced` \
+                                                 in `trust-roots.json` of the data folder";
+
     /// The next thing to do, if there is one to name.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
@@ -159,7 +242,14 @@ impl StartError {
             Self::Unreadable { .. } => {
                 Some("name a file that is there and may be read; paths start at the working folder")
             }
-            Self::TooLarge { .. } | Self::TooMany { .. } => None,
+            Self::TufSource { .. } => Some("write `trusted_root = { tuf = \"https://…\", root = \"root.json\" }`"),
+            Self::Tuf { .. } => Some("see whether the repository answers, or name a `trusted_root` file"),
+            Self::Older { .. } => Some(Self::OLDER_HINT),
+            Self::Memory { .. } => Some(
+                "make it readable and writable; taken away, it is begun anew and older roots are not known any more",
+            ),
+            Self::Revocations { source, .. } => Some(source.hint()),
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::Range { .. } => None,
         }
     }
 }
@@ -167,6 +257,15 @@ impl StartError {
 impl Settings {
     /// Names and numbers, before any file is read.
     pub(super) fn check(&self) -> Result<(), StartError> {
+        if !REFRESH_S_RANGE.contains(&self.refresh_s) {
+            let (from, to) = (*REFRESH_S_RANGE.start(), *REFRESH_S_RANGE.end());
+            return Err(StartError::Range { setting: "evidence.refresh_s", found: self.refresh_s, from, to });
+        }
+        for root in &self.roots {
+            if let RootSource::Tuf(source) = &root.trusted_root {
+                source.check(&root.name)?;
+            }
+        }
         for (setting, found, limit) in
             [("evidence.roots", self.roots.len(), ROOTS_MAX), ("evidence.keys", self.keys.len(), KEYS_MAX)]
         {

@@ -100,6 +100,9 @@ fn trusted(trust: &TrustFacts) -> String {
             format!("trust      root {name}, {}, {} s old", trust.digest.short(), trust.age_s)
         }
         (TrustKind::Key, _) => format!("trust      key {name}, {}", trust.digest.short()),
+        (TrustKind::RevocationList, _) => {
+            format!("trust      revocation list, {}, {} s old", trust.digest.short(), trust.age_s)
+        }
     }
 }
 

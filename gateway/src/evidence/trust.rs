@@ -1,9 +1,5 @@
 //! The trust that candidates are checked against, parsed once.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
@@ -15,9 +11,10 @@ use sigstore_verify::{PublicKeyVerificationPolicy, Verifier};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::certificate;
-use super::limits::{KEY_BYTES_MAX, ROOT_BYTES_MAX};
+use super::document::{RootDocument, read};
+use super::limits::KEY_BYTES_MAX;
 use super::rejection::Rejection;
-use super::settings::{KeySettings, RootSettings, RootSource, Settings, StartError};
+use super::settings::{KeySettings, RootSettings, Settings, StartError};
 use crate::case::{Digest, Timestamp, TrustFacts, TrustKind, canonical_json};
 use crate::reason::Code;
 use crate::strict_json;
@@ -49,6 +46,7 @@ struct Log {
 }
 
 /// One managed key.
+#[derive(Clone)]
 pub(super) struct Key {
     name: String,
     digest: Digest,
@@ -56,14 +54,38 @@ pub(super) struct Key {
 }
 
 impl Trust {
-    /// Reads and parses what is configured; files are looked at now and never again.
+    /// Reads and parses what is configured, as it is now; `Upkeep` keeps a gateway's trust fresh.
     ///
     /// # Errors
-    /// The first root or key that cannot be used.
+    /// The first root or key that cannot be used; a root of a TUF repository, which only `Upkeep` asks.
     pub fn load(settings: &Settings) -> Result<Self, StartError> {
         settings.check()?;
-        let roots = settings.roots.iter().map(Root::load).collect::<Result<Vec<_>, _>>()?;
+        let document = |root: &RootSettings| {
+            let elsewhere = || StartError::TufSource {
+                name: root.name.clone(),
+                detail: "expected a file: only a gateway with its data folder asks a TUF repository".into(),
+            };
+            RootDocument::read(root)?.ok_or_else(elsewhere)
+        };
+        Self::of(settings, &settings.roots.iter().map(document).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// The same from roots that were read already, in the order of the settings.
+    pub(super) fn of(settings: &Settings, documents: &[RootDocument]) -> Result<Self, StartError> {
         let keys = settings.keys.iter().map(Key::load).collect::<Result<Vec<_>, _>>()?;
+        Self::assemble(settings, documents, keys)
+    }
+
+    /// The same keys with the roots of `documents`.
+    pub(super) fn with_roots(&self, settings: &Settings, documents: &[RootDocument]) -> Result<Self, StartError> {
+        Self::assemble(settings, documents, self.keys.clone())
+    }
+
+    fn assemble(settings: &Settings, documents: &[RootDocument], keys: Vec<Key>) -> Result<Self, StartError> {
+        let root = |(root, document): (&RootSettings, &RootDocument)| {
+            Root::parse(&root.name, &document.json, document.refreshed_at, root.max_age_s)
+        };
+        let roots = settings.roots.iter().zip(documents).map(root).collect::<Result<Vec<_>, _>>()?;
         let digest = Digest::of(&canonical_json(&json!({
             "roots": roots.iter().map(|root| json!([root.name, root.digest])).collect::<Vec<_>>(),
             "keys": keys.iter().map(|key| json!([key.name, key.digest])).collect::<Vec<_>>(),
@@ -105,14 +127,6 @@ impl Trust {
 }
 
 impl Root {
-    fn load(settings: &RootSettings) -> Result<Self, StartError> {
-        let (json, refreshed_at) = match &settings.trusted_root {
-            RootSource::Inline(root) => (root.json.clone().into_bytes(), root.refreshed_at),
-            RootSource::File(path) => read(&settings.name, path, ROOT_BYTES_MAX)?,
-        };
-        Self::parse(&settings.name, &json, refreshed_at, settings.max_age_s)
-    }
-
     /// Parses a `trusted_root.json` (sigstore/protobuf-specs `sigstore_trustroot.proto`).
     pub(super) fn parse(name: &str, json: &[u8], refreshed_at: Timestamp, max_age_s: u64) -> Result<Self, StartError> {
         let unusable =
@@ -133,6 +147,11 @@ impl Root {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// SHA-256 of its bytes.
+    pub(super) fn digest(&self) -> Digest {
+        self.digest
     }
 
     pub(super) fn verifier(&self) -> &Verifier {
@@ -294,20 +313,6 @@ fn parse(certificate: &[u8]) -> Result<X509Certificate<'_>, ChainError> {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(ChainError::Certificate),
     }
-}
-
-/// A file's bytes and when they were last changed.
-fn read(name: &str, path: &Path, limit_bytes: u64) -> Result<(Vec<u8>, Timestamp), StartError> {
-    let unreadable = |source| StartError::Unreadable { name: name.into(), path: path.into(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    let modified = file.metadata().and_then(|metadata| metadata.modified()).map_err(unreadable)?;
-    let modified = Timestamp::try_from(modified).map_err(|error| unreadable(std::io::Error::other(error)))?;
-    let mut bytes = Vec::new();
-    file.take(limit_bytes + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limit_bytes {
-        return Err(StartError::TooLarge { name: name.into(), path: path.into(), limit_bytes });
-    }
-    Ok((bytes, modified))
 }
 
 #[cfg(test)]

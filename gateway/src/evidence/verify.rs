@@ -24,6 +24,8 @@ use crate::reason::Code;
 pub(super) struct Verified {
     kind: FindingKind,
     trust: String,
+    /// The root whose authorities or logs vouched for it, if one did.
+    root: Option<String>,
     signer: Signer,
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
@@ -40,7 +42,7 @@ impl Verified {
     /// Only what is verified is read so: a predicate that has not the shape of its type rejects the attestation.
     pub(super) fn read_predicate(mut self) -> Result<Self, Rejection> {
         if let Some(predicate_type) = &self.predicate_type {
-            self.attests = predicates::read(predicate_type, self.predicate.as_ref())?;
+            self.attests = predicates::read(predicate_type, self.predicate.as_ref())?.map(Box::new);
         }
         if let Some(attests) = &self.attests {
             let canonical = canonical_json(attests);
@@ -72,6 +74,11 @@ impl Verified {
     /// How much memory it takes, in bytes, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
         1024 + self.predicate_bytes + 64 * self.predicate_breadth
+    }
+
+    /// The root whose authorities or logs vouched for it, if one did.
+    pub(super) fn root(&self) -> Option<&str> {
+        self.root.as_deref()
     }
 
     /// Who signed.
@@ -208,7 +215,7 @@ fn keyless(
         }
     };
     let signer = Signer::Keyless { issuer, san, claims: claims(certificate) };
-    prove(root.name(), signer, found.verified_timestamps(), about, claim.statement)
+    prove(Some(root), root.name(), signer, found.verified_timestamps(), about, claim.statement)
 }
 
 fn keyed(
@@ -221,12 +228,12 @@ fn keyed(
     if !found.tlog_verified() {
         return Err(unproven(&format!("the log entry in a log of `{}`", root.name())));
     }
-    prove(key.name(), signer_of(key), found.verified_timestamps(), about, claim.statement)
+    prove(Some(root), key.name(), signer_of(key), found.verified_timestamps(), about, claim.statement)
 }
 
 /// What a key that needs no log signed: whoever calls has checked the signature, over a payload or over `statement`.
 pub(super) fn by_key_alone(key: &Key, about: About<'_>, statement: Option<Statement>) -> Result<Verified, Fault> {
-    prove(key.name(), signer_of(key), &[], about, statement)
+    prove(None, key.name(), signer_of(key), &[], about, statement)
 }
 
 fn signer_of(key: &Key) -> Signer {
@@ -235,6 +242,7 @@ fn signer_of(key: &Key) -> Signer {
 
 /// The last step: the verified payload has to be about the artifact.
 fn prove(
+    root: Option<&Root>,
     trust: &str,
     signer: Signer,
     times: &[Timestamp],
@@ -259,8 +267,19 @@ fn prove(
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let (trust, attests) = (trust.to_owned(), None);
-    Ok(Verified { kind, trust, signer, times, predicate_type, predicate, attests, predicate_bytes, predicate_breadth })
+    let (trust, root, attests) = (trust.to_owned(), root.map(|root| root.name().to_owned()), None);
+    Ok(Verified {
+        kind,
+        trust,
+        root,
+        signer,
+        times,
+        predicate_type,
+        predicate,
+        attests,
+        predicate_bytes,
+        predicate_breadth,
+    })
 }
 
 /// Upstream says yes without having checked what we rely on: its policy changed under us, so nobody gets in.

@@ -102,6 +102,11 @@ impl LiveTickets {
         Ok(())
     }
 
+    /// Forgets every ticket: hosts ask again.
+    pub(super) fn clear(&self) {
+        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = Table::default();
+    }
+
     /// The same ticket may fetch again until it expires: a broken download is no reason to decide anew.
     pub(super) fn redeem(
         &self,

@@ -110,6 +110,11 @@ impl Handover {
         Ok(Some(Ticket { envelope, id, expires_at }))
     }
 
+    /// Withdraws every live ticket: none of them fetches bytes any more, and hosts ask again.
+    pub fn withdraw_all(&self) {
+        self.live.clear();
+    }
+
     /// Whether `caller_id`, as proven by `identity`, may have the bytes of `component` for the ticket it names.
     ///
     /// # Errors

@@ -13,7 +13,10 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         .artifact
         .defects
         .iter()
-        .map(|defect| Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str()))
+        .map(|defect| {
+            let reason = Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str());
+            if defect.code == Code::REVOKED { reason.with_hint(REVOKED_HINT) } else { reason }
+        })
         .collect();
     if let Some(pinned) = &case.reference.digest
         && *pinned != *case.artifact.indexes.first().unwrap_or(&case.artifact.digest)
@@ -42,7 +45,7 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
             && trust.age_s > max_age_s
         {
             let detail = format!("refreshed {} s ago, at most {max_age_s} s are trusted", trust.age_s);
-            let hint = "refresh the file that `trusted_root` of `[evidence]` names, then restart";
+            let hint = "refresh what `trusted_root` of `[evidence]` names: it is looked at again within `refresh_s`";
             reasons.push(Reason::new(Code::TRUST_ROOT_STALE, trust.name.as_str(), detail).with_hint(hint));
         }
     }
@@ -104,5 +107,7 @@ fn word(kind: ExternKind) -> &'static str {
     }
 }
 
+/// What to do about something that somebody withdrew on purpose.
+const REVOKED_HINT: &str = "publish anew, or ask whoever keeps the revocation list why";
 /// How long a started workload may go on where policy says nothing, in seconds: an hour.
 pub(super) const DEFAULT_LIFETIME_S: u64 = 3600;

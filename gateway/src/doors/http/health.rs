@@ -13,7 +13,7 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Every peer that an answer needs is there; names each that is not.
+/// Every peer that an answer needs is there; names each that is not, and what is going wrong without stopping answers.
 pub(super) async fn readyz(State(door): State<Door>) -> Response {
     let mut missing = Vec::new();
     let audit = door.gate.audit.health();
@@ -25,11 +25,18 @@ pub(super) async fn readyz(State(door): State<Door>) -> Response {
     {
         missing.push(json!({"peer": "identity", "detail": fault.chain()}));
     }
+    let now = (door.clock)();
+    if let Err(outage) = door.gate.evidence.usable(now) {
+        missing.push(json!({"peer": outage.peer.kind(), "detail": outage.to_string()}));
+    }
+    let degraded = door.gate.evidence.degraded(now).into_iter();
+    let degraded = degraded.map(|(name, detail)| json!({"name": name, "detail": detail})).collect::<Vec<_>>();
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": missing.is_empty(), "missing": missing}))).into_response()
+    (status, Json(json!({"ready": missing.is_empty(), "missing": missing, "degraded": degraded}))).into_response()
 }
 
 /// Prometheus text format 0.0.4.
 pub(super) async fn metrics(State(door): State<Door>) -> Response {
+    door.gate.evidence.measure((door.clock)());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (door.metrics)()).into_response()
 }

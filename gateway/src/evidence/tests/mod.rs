@@ -8,6 +8,7 @@ mod collecting;
 mod flips;
 mod knobs;
 mod legacy;
+mod refreshing;
 mod shapes;
 
 use bytes::Bytes;

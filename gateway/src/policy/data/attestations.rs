@@ -1,10 +1,11 @@
 //! The lists `provenance`, `sboms`, `vulnerabilities`, `summaries`: what must be attested of some references.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::fault;
 use super::identity::Identity;
 use super::text::{REFERENCE, each, expect, is_plain, is_reference_pattern};
+use super::{fault, read};
 use crate::case::attested::Severity;
 use crate::policy::LoadError;
 
@@ -196,13 +197,34 @@ impl SummaryEntry {
     }
 }
 
+/// Writes out every identity of the four lists in the one form that rules read.
+pub(super) fn rewrite(data: &mut Map<String, Value>) -> Result<(), LoadError> {
+    let Some(Value::Object(witgate)) = data.get_mut("witgate") else { return Ok(()) };
+    for list in ["provenance", "sboms", "summaries", "vulnerabilities"] {
+        let entries = witgate.get_mut(list).and_then(Value::as_array_mut);
+        for (index, entry) in entries.into_iter().flatten().enumerate() {
+            for (pointer, place) in [("/signers", "signers"), ("/vex/signers", "vex.signers")] {
+                let signers = entry.pointer_mut(pointer).and_then(Value::as_array_mut);
+                for (number, signer) in signers.into_iter().flatten().enumerate() {
+                    let at = format!("witgate.{list}[{index}].{place}[{number}]");
+                    *signer = read::<Identity>("data", &at, signer)?.rewritten("data", &at)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn check_scope(name: &str, at: &str, references: &[String], signers: &[Identity]) -> Result<(), LoadError> {
     each(name, at, "references", references, is_reference_pattern, REFERENCE)?;
     check_signers(name, at, signers)
 }
 
 fn check_signers(name: &str, at: &str, signers: &[Identity]) -> Result<(), LoadError> {
-    signers.iter().enumerate().try_for_each(|(index, signer)| signer.check(name, &format!("{at}.signers[{index}]")))
+    signers
+        .iter()
+        .enumerate()
+        .try_for_each(|(index, signer)| signer.rewritten(name, &format!("{at}.signers[{index}]")).map(drop))
 }
 
 /// One line of printable text.

@@ -6,6 +6,7 @@ mod grants;
 pub(super) mod identity;
 mod signatures;
 pub(super) mod text;
+mod versions;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -16,12 +17,14 @@ use crate::strict_json;
 
 /// The bundle's data with what is merged over it, checked.
 ///
-/// Short forms are written out: rules read one form only, which is one that people may write too. Files of one folder may not say the same thing twice; a folder that is merged over another replaces what it names.
+/// Short forms are written out: rules read one form only, which is one that people may write too. Files of one folder may
+/// not say the same thing twice; a folder that is merged over another replaces what it names.
 pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
     let mut data = merge_folder(&bundle.data)?;
     merge_over(&mut data, merge_folder(&bundle.data_over)?);
     check("data", &data)?;
     signatures::rewrite(&mut data)?;
+    attestations::rewrite(&mut data)?;
     Ok(Value::Object(data))
 }
 
@@ -106,6 +109,7 @@ const LISTS: &[(&str, CheckEntry)] = &[
     ("signatures", |name, at, value| read::<signatures::SignatureEntry>(name, at, value)?.check(name, at)),
     ("summaries", |name, at, value| read::<attestations::SummaryEntry>(name, at, value)?.check(name, at)),
     ("vulnerabilities", |name, at, value| read::<attestations::VulnerabilityEntry>(name, at, value)?.check(name, at)),
+    ("versions", |name, at, value| read::<versions::VersionEntry>(name, at, value)?.check(name, at)),
 ];
 
 #[cfg(test)]
