@@ -5,6 +5,7 @@
 #   `refuse` is empty and every import of the component is covered by `grants.imports`. Nothing here can lift the floor.
 package witgate.admission
 
+import data.witgate.legacy
 import data.witgate.patterns
 import data.witgate.signing
 
@@ -14,11 +15,17 @@ import data.witgate.signing
 default admit := false
 
 admit if {
-	signing.allowed
+	signed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
 }
+
+# METADATA
+# title: Who must have signed has, or a wasmCloud 1.x token stands in until its sunset
+signed if signing.allowed
+
+signed if legacy.allowed
 
 # METADATA
 # title: The patterns of the caller
@@ -105,7 +112,12 @@ links_not_granted contains link if {
 	not link in granted_links
 }
 
-refuse contains reason if some reason in signing.refuse
+refuse contains reason if {
+	some reason in signing.refuse
+	not legacy.lifts(reason)
+}
+
+refuse contains reason if some reason in legacy.refuse
 
 # METADATA
 # title: No rule speaks for the caller
@@ -159,3 +171,5 @@ warn contains reason if {
 		"hint": sprintf("name a track, such as `%s@0.2`", [pattern]),
 	}
 }
+
+warn contains reason if some reason in legacy.warn

@@ -5,3 +5,4 @@ pub mod deployment;
 pub mod registry;
 pub mod sigstore;
 pub mod spiffe;
+pub mod wascap;

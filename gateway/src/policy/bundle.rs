@@ -215,10 +215,12 @@ const EMBEDDED_MODULES: &[(&str, &str)] = &[
     ("imports.rego", include_str!("../../../policies/imports.rego")),
     ("patterns.rego", include_str!("../../../policies/patterns.rego")),
     ("signatures.rego", include_str!("../../../policies/signatures.rego")),
+    ("wascap.rego", include_str!("../../../policies/wascap.rego")),
 ];
 const EMBEDDED_DATA: &[(&str, &str)] = &[
     ("grants.json", include_str!("../../../policies/data/grants.json")),
     ("signatures.json", include_str!("../../../policies/data/signatures.json")),
+    ("wascap.json", include_str!("../../../policies/data/wascap.json")),
 ];
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The data documents of `data.witgate`, each checked before a rule reads it.
 
+mod wascap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -66,11 +68,12 @@ fn check(name: &str, data: &Map<String, Value>) -> Result<(), LoadError> {
         let check_entry: fn(&str, &str, &Value) -> Result<(), LoadError> = match key.as_str() {
             "signatures" => |name, at, value| read::<SignatureEntry>(name, at, value)?.check(name, at),
             "grants" => |name, at, value| read::<GrantRule>(name, at, value)?.check(name, at),
+            "wascap" => |name, at, value| read::<wascap::Entry>(name, at, value)?.check(name, at),
             _ => {
                 return Err(fault(
                     name,
                     &at,
-                    "expected `signatures` or `grants`; put data of your own beside `witgate`",
+                    "expected `signatures`, `grants` or `wascap`; put data of your own beside `witgate`",
                 ));
             }
         };
