@@ -5,6 +5,7 @@
 #   `refuse` is empty and every import of the component is covered by `grants.imports`. Nothing here can lift the floor.
 package witgate.admission
 
+import data.witgate.legacy
 import data.witgate.patterns
 import data.witgate.signing
 import data.witgate.versioning
@@ -15,13 +16,19 @@ import data.witgate.versioning
 default admit := false
 
 admit if {
-	signing.allowed
+	signed
 	data.witgate.attestations.allowed
 	versioning.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
 }
+
+# METADATA
+# title: Who must have signed has, or a wasmCloud 1.x token stands in until its sunset
+signed if signing.allowed
+
+signed if legacy.allowed
 
 # METADATA
 # title: The patterns of the caller
@@ -108,7 +115,12 @@ links_not_granted contains link if {
 	not link in granted_links
 }
 
-refuse contains reason if some reason in signing.refuse
+refuse contains reason if {
+	some reason in signing.refuse
+	not legacy.lifts(reason)
+}
+
+refuse contains reason if some reason in legacy.refuse
 
 refuse contains reason if some reason in data.witgate.attestations.refuse
 refuse contains reason if some reason in versioning.refuse
@@ -184,3 +196,5 @@ warn contains reason if {
 		"hint": sprintf("name a track, such as `%s@0.2`", [pattern]),
 	}
 }
+
+warn contains reason if some reason in legacy.warn

@@ -6,3 +6,4 @@ pub mod registry;
 pub mod sigstore;
 pub mod spiffe;
 pub mod tuf;
+pub mod wascap;

@@ -222,12 +222,14 @@ const EMBEDDED_MODULES: &[(&str, &str)] = &[
     ("summaries.rego", include_str!("../../../policies/summaries.rego")),
     ("vulnerabilities.rego", include_str!("../../../policies/vulnerabilities.rego")),
     ("versions.rego", include_str!("../../../policies/versions.rego")),
+    ("wascap.rego", include_str!("../../../policies/wascap.rego")),
 ];
 const EMBEDDED_DATA: &[(&str, &str)] = &[
     ("attestations.json", include_str!("../../../policies/data/attestations.json")),
     ("grants.json", include_str!("../../../policies/data/grants.json")),
     ("signatures.json", include_str!("../../../policies/data/signatures.json")),
     ("versions.json", include_str!("../../../policies/data/versions.json")),
+    ("wascap.json", include_str!("../../../policies/data/wascap.json")),
 ];
 
 #[cfg(test)]

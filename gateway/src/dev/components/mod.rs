@@ -105,6 +105,18 @@ pub fn dummy(world: &str) -> Result<Vec<u8>> {
     encode(module, &resolve, world)
 }
 
+/// A custom section as it stands in a module or component.
+pub fn custom_section(name: &str, data: &[u8]) -> Vec<u8> {
+    let body = [&binary::leb128(name.len())[..], name.as_bytes(), data].concat();
+    binary::section(binary::CUSTOM_SECTION, &body)
+}
+
+/// The section of a component that holds `binary`, a module or another component.
+pub fn nested_section(binary: &[u8]) -> Vec<u8> {
+    let is_module = binary.starts_with(&binary::MODULE_HEADER);
+    binary::section(if is_module { binary::CORE_MODULE_SECTION } else { binary::COMPONENT_SECTION }, binary)
+}
+
 fn one_world(world: &str) -> Result<(Resolve, WorldId)> {
     let (resolve, package) = wasi::resolve(&format!("package witgate:dev;\n{world}"))?;
     let world = resolve.select_world(&[package], None).context("looking for the one world")?;

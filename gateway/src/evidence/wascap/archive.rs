@@ -149,15 +149,15 @@ fn nothing_but_zeros(reader: &mut impl Read) -> Result<(), Rejection> {
 }
 
 /// A reader that gives up past a number of bytes.
-struct Bounded<R> {
+pub(super) struct Bounded<R> {
     reader: R,
     limit_bytes: u64,
     left_bytes: u64,
-    is_exhausted: bool,
+    pub(super) is_exhausted: bool,
 }
 
 impl<R> Bounded<R> {
-    fn new(reader: R, limit_bytes: u64) -> Self {
+    pub(super) fn new(reader: R, limit_bytes: u64) -> Self {
         Self { reader, limit_bytes, left_bytes: limit_bytes, is_exhausted: false }
     }
 }

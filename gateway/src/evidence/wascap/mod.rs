@@ -7,7 +7,7 @@ mod archive;
 mod hash;
 pub mod limits;
 mod section;
-#[cfg(test)]
+#[cfg(all(test, feature = "dev"))]
 mod tests;
 mod token;
 

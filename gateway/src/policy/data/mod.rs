@@ -7,6 +7,7 @@ pub(super) mod identity;
 mod signatures;
 pub(super) mod text;
 mod versions;
+mod wascap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -110,6 +111,7 @@ const LISTS: &[(&str, CheckEntry)] = &[
     ("summaries", |name, at, value| read::<attestations::SummaryEntry>(name, at, value)?.check(name, at)),
     ("vulnerabilities", |name, at, value| read::<attestations::VulnerabilityEntry>(name, at, value)?.check(name, at)),
     ("versions", |name, at, value| read::<versions::VersionEntry>(name, at, value)?.check(name, at)),
+    ("wascap", |name, at, value| read::<wascap::Entry>(name, at, value)?.check(name, at)),
 ];
 
 #[cfg(test)]
