@@ -129,6 +129,8 @@ issuers_wanted contains text if {
 subjects_wanted(entry) := sprintf(" for %s", [concat(" or ", [text |
 	some subject in entry.subjects
 	text := sprintf("`%s`", [subject])
-])])
+])]) if {
+	"subjects" in object.keys(entry)
+}
 
 subjects_wanted(entry) := "" if not "subjects" in object.keys(entry)

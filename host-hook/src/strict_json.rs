@@ -81,6 +81,14 @@ pub fn present<'de, D: Deserializer<'de>, T: serde::Deserialize<'de>>(deserializ
     serde::Deserialize::deserialize(deserializer)
 }
 
+/// For fields that may be absent but not `null`, with `#[serde(default)]`: without it serde takes `null` for absent.
+///
+/// # Errors
+/// Those of `T`.
+pub fn not_null<'de, D: Deserializer<'de>, T: serde::Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 #[allow(clippy::needless_pass_by_value, reason = "used as a function value")]
 fn not_strict(error: serde_json::Error) -> NotStrict {
     NotStrict { detail: error.to_string() }

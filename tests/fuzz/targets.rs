@@ -261,7 +261,7 @@ static EVIDENCE: LazyLock<Honest> = LazyLock::new(|| {
     let legacy =
         |knob: Option<Knob>| knob.into_iter().fold(Sign::cosign(Digest::of(&manifest), SIGNER, ISSUER, at), Sign::with);
     let slsa = || Content::Statement {
-        predicate_type: "https://slsa.dev/provenance/v1".into(),
+        predicate_type: "https://acme.example/level/v1".into(),
         predicate: json!({"level": 3}),
     };
     let layers = [None, Some(Knob::TimestampBeside), Some(Knob::IntotoEntry)]

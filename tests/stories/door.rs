@@ -27,7 +27,7 @@ async fn operators_see_health_and_metrics_and_nothing_else() {
     assert_eq!((alive.status().as_u16(), alive.text().await.unwrap().as_str()), (200, "ok\n"));
     let ready = administration(&world, "/readyz").await;
     assert_eq!(ready.status(), 200);
-    assert_eq!(ready.json::<Value>().await.unwrap(), json!({"ready": true, "missing": []}));
+    assert_eq!(ready.json::<Value>().await.unwrap(), json!({"ready": true, "missing": [], "degraded": []}));
     let metrics = administration(&world, "/metrics").await;
     assert_eq!(metrics.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     assert_eq!(metrics.text().await.unwrap(), "witgate_story 1\n");

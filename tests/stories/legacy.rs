@@ -28,7 +28,7 @@ fn request(digest: Digest) -> Sign {
 }
 
 fn provenance(digest: Digest) -> Sign {
-    let predicate_type = "https://slsa.dev/provenance/v1".into();
+    let predicate_type = "https://acme.example/level/v1".into();
     request(digest).signing(Content::Statement { predicate_type, predicate: json!({"level": 3}) })
 }
 
@@ -68,7 +68,7 @@ async fn a_good_keyless_signature_of_cosign_v2_admits() {
         let request = knob.into_iter().fold(request(pushed.manifest), Sign::with);
         sign(&world, &pushed, &[world.deployment.sigstore.sign_legacy(request).unwrap()]).await;
         let evidence = admitted(&world, &pushed).await;
-        assert_eq!(evidence["looked_in"], json!(["referrers-api", "fallback-tag", "cosign-tags"]));
+        assert_eq!(evidence["looked_in"], json!(["referrers-api", "fallback-tag", "cosign-tags", "component"]));
         let finding = &evidence["findings"][0];
         assert_eq!(finding["source"]["via"], "cosign-tags");
         assert_eq!(finding["source"]["name"], format!("{}#0", signatures_tag(&pushed.manifest)));
@@ -287,7 +287,7 @@ async fn a_bundle_with_legacy_signatures_beside_it_is_listed_with_them() {
     let attestation = sigstore.attest_legacy(provenance(pushed.manifest)).unwrap();
     put(&world, &pushed, &attestations_tag(&pushed.manifest), DSSE_ENVELOPE, &[attestation]).await;
     let evidence = admitted(&world, &pushed).await;
-    assert_eq!(evidence["looked_in"], json!(["referrers-api", "cosign-tags"]));
+    assert_eq!(evidence["looked_in"], json!(["referrers-api", "cosign-tags", "component"]));
     let findings = evidence["findings"].as_array().unwrap();
     let shown: Vec<_> = findings
         .iter()
@@ -321,8 +321,8 @@ async fn the_refusal_names_what_was_looked_for_with_what_was_found() {
         told.push(detail.replace(&pushed.manifest.hex(), "HEX"));
     }
     insta::assert_snapshot!(told.join("\n"), @r"
-    no signature verified; looked in referrers-api, fallback-tag, cosign-tags; found no candidate
-    no signature verified; looked in referrers-api, fallback-tag, cosign-tags; `sha256-HEX.sig#0` rejected: log-proof-missing
+    no signature verified; looked in referrers-api, fallback-tag, cosign-tags, component; found no candidate
+    no signature verified; looked in referrers-api, fallback-tag, cosign-tags, component; `sha256-HEX.sig#0` rejected: log-proof-missing
     ");
 }
 

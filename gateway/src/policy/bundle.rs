@@ -220,8 +220,8 @@ const EMBEDDED_MODULES: &[(&str, &str)] = &[
     ("sbom.rego", include_str!("../../../policies/sbom.rego")),
     ("signatures.rego", include_str!("../../../policies/signatures.rego")),
     ("summaries.rego", include_str!("../../../policies/summaries.rego")),
-    ("vulnerabilities.rego", include_str!("../../../policies/vulnerabilities.rego")),
     ("versions.rego", include_str!("../../../policies/versions.rego")),
+    ("vulnerabilities.rego", include_str!("../../../policies/vulnerabilities.rego")),
     ("wascap.rego", include_str!("../../../policies/wascap.rego")),
 ];
 const EMBEDDED_DATA: &[(&str, &str)] = &[

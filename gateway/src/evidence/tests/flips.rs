@@ -18,7 +18,7 @@ static GOOD: LazyLock<(Trust, Vec<Vec<u8>>)> = LazyLock::new(|| {
     let trust = Trust::load(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![key], ..Settings::default() })
         .unwrap();
     let statement = || Content::Statement {
-        predicate_type: "https://slsa.dev/provenance/v1".into(),
+        predicate_type: "https://acme.example/level/v1".into(),
         predicate: serde_json::json!({"builder": "https://builder.example", "level": 3}),
     };
     let mut bundles = Vec::new();

@@ -12,7 +12,7 @@ fn contents() -> [Content; 3] {
     [
         Content::Message { bytes: manifest() },
         Content::SignStatement,
-        Content::Statement { predicate_type: "https://slsa.dev/provenance/v1".into(), predicate: json!({"level": 3}) },
+        Content::Statement { predicate_type: "https://acme.example/level/v1".into(), predicate: json!({"level": 3}) },
     ]
 }
 

@@ -19,7 +19,7 @@ const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 
 fn slsa() -> Sign {
     cosign().signing(Content::Statement {
-        predicate_type: "https://slsa.dev/provenance/v1".into(),
+        predicate_type: "https://acme.example/level/v1".into(),
         predicate: json!({"level": 3}),
     })
 }
@@ -118,7 +118,7 @@ async fn good_layers_verify_and_say_who_signed() {
                 }
                 Tag::Att => {
                     assert_eq!((found.kind, found.predicate), (FindingKind::Attestation, Some(json!({"level": 3}))));
-                    assert_eq!(found.predicate_type.as_deref(), Some("https://slsa.dev/provenance/v1"));
+                    assert_eq!(found.predicate_type.as_deref(), Some("https://acme.example/level/v1"));
                 }
             }
         }

@@ -14,7 +14,7 @@ pub(super) struct Entry {
     references: Vec<String>,
     issuers: Vec<String>,
     sunset: String,
-    #[serde(default, deserialize_with = "crate::strict_json::present")]
+    #[serde(default, deserialize_with = "crate::strict_json::not_null")]
     subjects: Option<Vec<String>>,
 }
 
