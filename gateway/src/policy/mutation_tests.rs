@@ -159,10 +159,10 @@ fn sample(
         leaves(&whole["evidence"]["findings"], "/evidence/findings", &mut pointers);
         let mut others = vec![whole.clone()];
         for pointer in &pointers {
-            for suffix in ["x", "?x"] {
+            let text = whole.pointer(pointer).and_then(Value::as_str).expect("a leaf is a text");
+            for other_text in [format!("{text}x"), format!("{text}?x"), text.replace("/release.yml@", "/other.yml@")] {
                 let mut other = whole.clone();
-                let leaf = other.pointer_mut(pointer).unwrap();
-                *leaf = format!("{}{suffix}", leaf.as_str().unwrap()).into();
+                *other.pointer_mut(pointer).unwrap() = other_text.into();
                 others.push(other);
             }
             if pointer.contains("/claims/") {
