@@ -197,6 +197,8 @@ const LENGTH_COUNTED_CHARS: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::string_slice, reason = "a test reads better so")]
+
     use proptest::prelude::*;
 
     use super::*;

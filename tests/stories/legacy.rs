@@ -321,8 +321,8 @@ async fn the_refusal_names_what_was_looked_for_with_what_was_found() {
         told.push(detail.replace(&pushed.manifest.hex(), "HEX"));
     }
     insta::assert_snapshot!(told.join("\n"), @r"
-    no signature verified; looked in referrers-api, fallback-tag, cosign-tags, component; found no candidate
-    no signature verified; looked in referrers-api, fallback-tag, cosign-tags, component; `sha256-HEX.sig#0` rejected: log-proof-missing
+    no signature verified; looked in referrers-api (Sigstore bundles), fallback-tag (Sigstore bundles), cosign-tags (signatures of cosign 2), component (a wasmCloud 1.x token); found no candidate
+    no signature verified; looked in referrers-api (Sigstore bundles), fallback-tag (Sigstore bundles), cosign-tags (signatures of cosign 2), component (a wasmCloud 1.x token); `sha256-HEX.sig#0` rejected: log-proof-missing
     ");
 }
 

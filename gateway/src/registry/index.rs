@@ -72,6 +72,8 @@ const SHOWN: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::needless_pass_by_value, reason = "a test reads better so")]
+
     use serde_json::json;
 
     use super::*;

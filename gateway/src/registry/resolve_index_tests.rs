@@ -1,5 +1,7 @@
 //! Artifacts behind an index: which one is meant, and what happens when the index or the registry lies.
 
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test that cannot go on has failed")]
+
 use serde_json::{Value, json};
 
 use crate::case::Digest;

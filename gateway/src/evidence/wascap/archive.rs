@@ -87,7 +87,6 @@ fn entries<R: Read>(reader: &mut Bounded<R>) -> Result<Contents, Rejection> {
         };
         hashes.insert(target.to_owned(), hash(&mut entry, size_bytes)?);
     }
-    drop(archive);
     nothing_but_zeros(reader)?;
     let token = token.ok_or_else(|| malformed(format!("an entry `{TOKEN}`"), "none"))?;
     match hashes.keys().any(|target| target != WORLD) {
