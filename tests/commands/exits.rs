@@ -5,6 +5,7 @@ use std::path::Path;
 use witgate::dev::components;
 use witgate::dev::registry::push::{self, ConfigClaims};
 use witgate::dev::registry::{Auth, DevRegistry, Options};
+use witgate::dev::wascap::{Account, SECTION, embed};
 
 use super::served::Served;
 use super::{run, stderr, stdout};
@@ -138,6 +139,70 @@ fn inspect_tells_what_a_file_is() {
     let (status, _, err) = code(home.path(), &["inspect", file.to_str().unwrap()]);
     assert_eq!(status, Some(1));
     assert!(err.contains("core module"), "{err}");
+}
+
+#[test]
+fn inspect_tells_of_a_wasmcloud_token() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    let account = Account::from_seeds(&[1; 32], &[2; 32]);
+    let inspect = |bytes: &[u8], output: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        code(home.path(), &["inspect", file.to_str().unwrap(), "--output", output])
+    };
+    let json = |bytes: &[u8]| {
+        let (status, out, err) = inspect(bytes, "json");
+        let shown: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+        (status, shown)
+    };
+    let unsigned = components::command("x\n");
+    assert!(json(&unsigned).1.get("wascap").is_none(), "no token, no member");
+
+    let signed = account.sign(&unsigned);
+    let (status, shown) = json(&signed);
+    assert_eq!((status, &shown["status"]), (Some(0), &"component".into()), "{shown}");
+    let token = &shown["wascap"];
+    for (member, value) in [
+        ("status", "verified"),
+        ("kind", "component"),
+        ("section", "wasmcloud_jwt"),
+        ("issuer", &account.issuer()),
+        ("subject", &account.module()),
+        ("name", "t"),
+        ("signature", "ok"),
+        ("hash", "ok"),
+        ("validity", "ok"),
+        ("issued_at", "2023-11-14T22:13:20Z"),
+    ] {
+        assert_eq!(token[member], value, "{member} of {token}");
+    }
+    assert_eq!((&token["revision"], token["code"].is_null()), (&3.into(), true), "{token}");
+    let (status, out, _) = inspect(&signed, "text");
+    assert_eq!(status, Some(0));
+    assert!(out.contains("wasmCloud 1.x token verified (section wasmcloud_jwt)"), "{out}");
+    assert!(out.contains(&format!("  issuer     {}\n", account.issuer())), "{out}");
+
+    // A replayed token is told, and does not change what the component would touch.
+    let replayed = embed(&components::command("y\n"), SECTION, &account.token(&account.claims(&unsigned)));
+    let (status, shown) = json(&replayed);
+    assert_eq!((status, &shown["wascap"]["code"]), (Some(0), &"subject-mismatch".into()), "{shown}");
+    assert_eq!((&shown["wascap"]["signature"], &shown["wascap"]["hash"]), (&"ok".into(), &"mismatch".into()));
+
+    // A core module is none that can be run; its token is shown all the same.
+    let (status, shown) = json(&account.sign(b"\0asm\x01\0\0\0"));
+    assert_eq!((status, &shown["status"]), (Some(1), &"unreadable".into()), "{shown}");
+    assert_eq!(shown["wascap"]["status"], "verified", "{shown}");
+
+    let archive = account.provider_archive(&[("x86_64-linux", &b"binary"[..])].into());
+    let (status, shown) = json(&archive);
+    assert_eq!((status, &shown["wascap"]["kind"]), (Some(0), &"provider".into()), "{shown}");
+    assert_eq!(shown["wascap"]["subject"], account.service(), "{shown}");
+    let mut changed = archive;
+    let at = changed.windows(6).position(|window| window == b"binary").unwrap();
+    changed[at] = b'B';
+    let (status, _, err) = inspect(&changed, "text");
+    assert_eq!(status, Some(1));
+    assert!(err.contains("provider archive without a good token"), "{err}");
 }
 
 #[test]

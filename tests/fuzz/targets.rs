@@ -20,9 +20,12 @@ use witgate::case::{
 use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Knob, Log as Rekor, Sign, Sigstore};
+use witgate::dev::wascap::{Account, SECTION, embed};
 use witgate::evidence::fuzzing as evidence_fuzzing;
 use witgate::evidence::{Collector, Exhibit, InlineRoot, RevocationList, RootSettings, RootSource, Settings, Trust};
+use witgate::evidence::{WascapStatus, wascap_report};
 use witgate::identity::SpiffeIdPattern;
+use witgate::nkey::Nkey;
 use witgate::policy::Policy;
 use witgate::registry::fuzzing;
 use witgate::strict_json;
@@ -79,6 +82,10 @@ pub fn all() -> Vec<Target> {
         target("cosign-layer", 100, cosign_layer, EVIDENCE.layers.clone()),
         target("predicate", 4, predicate, predicates()),
         target("component", 25, component, component_seeds()),
+        target("nkey", 1, nkey, texts(&[&account().issuer(), &account().module(), &account().service()])),
+        target("wascap-token", 4, wascap_token, vec![honest_token().into_bytes()]),
+        target("wascap-component", 25, wascap_component, signed_components()),
+        target("provider-archive", 25, provider_archive, provider_archives()),
         target("ticket", 2, signed_ticket, vec![TICKET.envelope.clone(), TICKET.foreign.clone()]),
         target("note", 2, note, vec![LOG.note.clone().into_bytes()]),
         target("checkpoint", 1, checkpoint, texts(&[LOG.text.as_str()])),
@@ -119,6 +126,17 @@ pub fn honest_inputs_are_believed() {
         assert!(matches!(found, Finding::Verified(_)), "{found:?}");
     }
     assert!(reader::read(&component_seeds()[0]).is_ok());
+    assert_eq!(verified_token(&account().sign(COMPONENT)), Some(Digest::of(honest_token().as_bytes())));
+    for seed in &signed_components()[..3] {
+        assert!(verified_token(seed).is_some());
+    }
+    for archive in provider_archives() {
+        assert!(verified_token(&archive).is_some());
+    }
+    for unsigned in &component_seeds()[..3] {
+        let hash = evidence_fuzzing::unsigned_hash(&embed(unsigned, SECTION, "x"));
+        assert_eq!(hash, Some(*Digest::of(unsigned).as_bytes()));
+    }
     assert_eq!(RevocationList::parse(&revocations(), EVIDENCE.now).unwrap().len(), 7);
     taken(&TICKET.envelope).expect("the honest ticket is taken");
     assert!(taken(&TICKET.foreign).is_err());
@@ -455,6 +473,82 @@ fn component(bytes: &[u8]) {
             );
         }
         assert!(names.is_sorted(), "imports are sorted: {names:?}");
+    }
+}
+
+// --- tokens of wasmCloud 1.x ---
+
+fn account() -> Account {
+    Account::from_seeds(&[1; 32], &[2; 32])
+}
+
+fn honest_token() -> String {
+    account().token(&account().claims(COMPONENT))
+}
+
+/// Signed ones first, then what a token may be hidden in.
+fn signed_components() -> Vec<Vec<u8>> {
+    let signed = account().sign(COMPONENT);
+    let nested = [COMPONENT, &components::nested_section(&signed)].concat();
+    let mut seeds = vec![signed.clone(), account().sign(b"\0asm\x01\0\0\0"), account().sign(&component_seeds()[0])];
+    seeds.extend([nested, embed(&signed, "jwt", "x")]);
+    seeds.extend(component_seeds());
+    seeds
+}
+
+fn provider_archives() -> Vec<Vec<u8>> {
+    let one = account().provider_archive(&[("x86_64-linux", &b"binary"[..])].into());
+    let two = account().provider_archive(&[("x86_64-linux", &b"binary"[..]), ("world.wasm", COMPONENT)].into());
+    vec![one, two]
+}
+
+/// Whether a file's token verifies; its digest.
+fn verified_token(bytes: &[u8]) -> Option<Digest> {
+    let report = wascap_report(bytes, "2026-06-01T12:00:00Z".parse().unwrap())?;
+    let verified = report.status == WascapStatus::Verified;
+    assert_ne!(verified, report.code.is_some(), "a verdict has a code or none");
+    report.digest.filter(|_| verified)
+}
+
+fn nkey(bytes: &[u8]) {
+    let Some(text) = text(bytes) else { return };
+    match text.parse::<Nkey>() {
+        Ok(nkey) => assert_eq!(nkey.to_string(), text, "an nkey has one spelling"),
+        Err(error) => assert!(text.len() < 20 || !error.to_string().contains(text), "it may be a secret"),
+    }
+}
+
+fn wascap_token(bytes: &[u8]) {
+    let file = [COMPONENT, &components::custom_section(SECTION, bytes)].concat();
+    if verified_token(&file).is_some() {
+        assert_eq!(bytes, honest_token().as_bytes(), "a token that nobody signed, or in another spelling");
+    }
+}
+
+fn wascap_component(bytes: &[u8]) {
+    static HONEST: LazyLock<Vec<(Digest, [u8; 32])>> = LazyLock::new(|| {
+        let seeds = signed_components();
+        let of = |seed: &Vec<u8>| Some((verified_token(seed)?, evidence_fuzzing::unsigned_hash(seed)?));
+        seeds.iter().filter_map(of).collect()
+    });
+    let hash = evidence_fuzzing::unsigned_hash(bytes);
+    if let Some(token) = verified_token(bytes) {
+        let hash = hash.expect("what verified can be read");
+        assert!(HONEST.contains(&(token, hash)), "a token stands for bytes that it was not made for");
+    }
+    if let Some(hash) = hash {
+        let appended = evidence_fuzzing::unsigned_hash(&embed(bytes, "jwt", "x"));
+        assert_eq!(appended, Some(hash), "a token section changes the hash that it has to hold");
+    }
+}
+
+fn provider_archive(bytes: &[u8]) {
+    static HONEST: LazyLock<Vec<Digest>> =
+        LazyLock::new(|| provider_archives().iter().filter_map(|seed| verified_token(seed)).collect());
+    if let Some(token) = verified_token(bytes) {
+        assert!(HONEST.contains(&token), "a token that nobody signed");
+        // One of the honest ones was changed in a way that does not count: a header's time or owner. The bytes are the same.
+        assert!(bytes.windows(6).any(|window| window == b"binary"), "other bytes than were signed");
     }
 }
 

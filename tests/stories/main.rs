@@ -16,3 +16,4 @@ mod outage;
 mod outage_elsewhere;
 mod ticket;
 mod trust;
+mod wascap;

@@ -1,13 +1,15 @@
-//! `witgate inspect`: what a component would touch.
+//! `witgate inspect`: what a component would touch, with the wasmCloud 1.x token that it may hold.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use serde::Serialize;
 
 use super::{Global, Output};
 use crate::case::{Reference, Surface, Timestamp};
+use crate::evidence::{self, WascapCarrier, WascapReport, WascapStatus};
 use crate::registry::Registry;
 use crate::surface;
 
@@ -26,19 +28,46 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
         Some(file) => read(file)?,
         None => fetch(&args.component, global).await?,
     };
+    let (searched, now) = (bytes.clone(), Timestamp::now());
+    let token = tokio::task::spawn_blocking(move || evidence::wascap_report(&searched, now)).await?;
     let found = surface::inspect(Some(bytes)).await?;
-    match (&found, global.output) {
-        (found, Output::Json) => println!("{}", serde_json::to_string_pretty(found)?),
-        (Surface::Component(world), Output::Text) => print!("{}", surface::text(world)),
-        (Surface::Unreadable { .. }, Output::Text) => {}
+    match global.output {
+        Output::Json => {
+            println!("{}", serde_json::to_string_pretty(&Shown { surface: &found, wascap: token.as_ref() })?)
+        }
+        Output::Text => {
+            if let Surface::Component(world) = &found {
+                print!("{}", surface::text(world));
+            }
+            if let Some(token) = &token {
+                print!("{}", evidence::wascap_text(token));
+            }
+        }
     }
-    match found {
-        Surface::Component(_) => Ok(ExitCode::SUCCESS),
-        Surface::Unreadable { detail } => {
+    match (found, token) {
+        (Surface::Component(_), _) => Ok(ExitCode::SUCCESS),
+        // Not meant to be a component: what can be asked of it is whether its token is good.
+        (_, Some(archive)) if archive.kind == WascapCarrier::Provider => match archive.status {
+            WascapStatus::Verified => Ok(ExitCode::SUCCESS),
+            WascapStatus::Rejected => {
+                eprintln!("witgate: error: `{}` is a provider archive without a good token", args.component);
+                Ok(ExitCode::from(1))
+            }
+        },
+        (Surface::Unreadable { detail }, _) => {
             eprintln!("witgate: error: `{}` is no component that can be read: {detail}", args.component);
             Ok(ExitCode::from(1))
         }
     }
+}
+
+/// What `--output json` prints: the surface, with the token beside its members.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    surface: &'a Surface,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wascap: Option<&'a WascapReport>,
 }
 
 /// A path, if that is what it is: something on disk, or plainly no reference.

@@ -138,7 +138,7 @@ impl Checker {
         let mut findings = Vec::with_capacity(list.len() + 1);
         if let Some(component) = exhibit.component() {
             looked_in.push("component".into());
-            findings.extend(wascap::embedded(component, now));
+            findings.extend(wascap::embedded(component, now).map(|finding| standing.unrevoked_token(finding)));
         }
         for Candidate { mut source, content } in list {
             let verdict = match content {

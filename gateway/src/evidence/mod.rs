@@ -42,7 +42,8 @@ pub use self::trust::Trust;
 pub use self::tuf::TufSource;
 pub use self::upkeep::Upkeep;
 pub use self::wascap::{
-    Report as WascapReport, Status as WascapStatus, embedded, provider_archive, report as wascap_report,
+    Carrier as WascapCarrier, Report as WascapReport, Status as WascapStatus, embedded, provider_archive,
+    report as wascap_report, text as wascap_text,
 };
 #[cfg(test)]
 mod tests;

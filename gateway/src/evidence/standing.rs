@@ -8,7 +8,8 @@ use super::revocation::RevocationList;
 use super::trust::Trust;
 use super::verify::Verified;
 use crate::case::{
-    ArtifactFacts, CandidateSource, Defect, Digest, Timestamp, TrustFacts, TrustKind, VerifiedFinding, canonical_json,
+    ArtifactFacts, CandidateSource, Defect, Digest, Finding, RejectedFinding, Timestamp, TrustFacts, TrustKind,
+    VerifiedFinding, canonical_json,
 };
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
@@ -112,6 +113,23 @@ impl Standing {
         match why {
             Some(why) => Err(Rejection::new(Code::REVOKED, why)),
             None => Ok(verified),
+        }
+    }
+
+    /// The finding of a token in the component itself, unless the list names its bytes, its issuer or its subject.
+    ///
+    /// A token proves no time, so a revocation that says `since` when covers all of a key's tokens.
+    pub(super) fn unrevoked_token(&self, finding: Finding) -> Finding {
+        let (Some(Revocations { list, .. }), Finding::Verified(verified)) = (&self.revocations, &finding) else {
+            return finding;
+        };
+        let VerifiedFinding { source, signer, times, .. } = verified;
+        match list.evidence(source).or_else(|| list.signer(signer, times)) {
+            Some(why) => {
+                let Rejection { code, detail } = Rejection::new(Code::REVOKED, why);
+                Finding::Rejected(RejectedFinding { source: source.clone(), code, detail })
+            }
+            None => finding,
         }
     }
 }

@@ -7,6 +7,7 @@ mod archive;
 mod hash;
 pub mod limits;
 mod section;
+mod shown;
 #[cfg(all(test, feature = "dev"))]
 mod tests;
 mod token;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::section::Reading;
+pub use self::shown::text;
 use self::token::{About, Bound, REVISION_BOUND, Token};
 use super::rejection::Rejection;
 use crate::case::{CandidateSource, Digest, Finding, FindingKind, RejectedFinding, Signer, Timestamp, VerifiedFinding};
@@ -125,6 +127,11 @@ pub fn provider_archive(bytes: &[u8], now: Timestamp) -> Option<Finding> {
 /// What is known about the token of a component, a core module or a provider archive, if there is one.
 pub fn report(bytes: &[u8], now: Timestamp) -> Option<Report> {
     in_archive(bytes, now).or_else(|| in_component(bytes, now))
+}
+
+/// SHA-256 of a binary without its token sections; `None` for what is none.
+pub(super) fn unsigned_hash(bytes: &[u8]) -> Option<[u8; 32]> {
+    section::read(bytes).binary.ok().map(|binary| hash::unsigned(&binary))
 }
 
 fn in_component(bytes: &[u8], now: Timestamp) -> Option<Report> {
