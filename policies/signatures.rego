@@ -34,9 +34,8 @@ verified contains index if {
 # title: The verified signatures, by their index in the findings
 # description: A verified attestation is no signature; a rejected finding is nothing at all.
 signatures contains index if {
-	some index, finding in input.evidence.findings
-	finding.status == "verified"
-	finding.kind == "signature"
+	some index in verified
+	input.evidence.findings[index].kind == "signature"
 }
 
 # METADATA

@@ -6,16 +6,12 @@
 #   which the signed digest covers. Every entry that covers the reference has to be met; without one anything goes.
 package witgate.versioning
 
-import data.witgate.patterns
-
-reference := concat("/", [input.reference.upstream, input.reference.repository])
-
 # METADATA
 # title: The entries that speak about this reference, by their index
 matching contains index if {
 	some index, entry in data.witgate.versions
 	some pattern in entry.references
-	pattern in patterns.covering(reference) | {"*"}
+	pattern in data.witgate.signing.reference_patterns
 }
 
 # METADATA
@@ -38,13 +34,16 @@ met contains index if {
 # title: Whether no entry is left unmet
 default allowed := false
 
-allowed if count(matching - met) == 0
+allowed if {
+	count(data.witgate.signing.reference_patterns) > 0
+	count(matching - met) == 0
+}
 
 refuse contains reason if {
 	some index in matching - met
 	reason := {
 		"code": "version-rollback",
-		"about": reference,
+		"about": data.witgate.signing.reference,
 		"detail": sprintf("%s, policy wants `%s` or later", [said, data.witgate.versions[index].minimum]),
 		"hint": hint,
 	}

@@ -171,6 +171,7 @@ is_version(part, component) if part.version == component.version
 # title: Whether the latest statements say that a vulnerability does not apply
 is_excused(index, vulnerability) if {
 	all := said(index, vulnerability)
+	count(all) > 0
 	latest := max({time | some [time, _] in all})
 	latest <= data.witgate.attested.now_ns + data.witgate.attested.skew_ns
 	count({status | some [time, status] in all; time == latest; not status in {"not_affected", "fixed"}}) == 0

@@ -120,10 +120,8 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     let artifact = gate.registry.resolve(&asked.reference, now).instrument(stage("registry")).await?;
     let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
     let who = [caller.facts().id.as_str(), host.as_str()];
-    let collected = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
+    let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
     let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await?;
-    let mut facts = artifact.facts().clone();
-    facts.defects.extend(collected.revoked);
     let case = Case {
         version: case::Version::V1,
         id: gate.next_id(now),
@@ -135,8 +133,8 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         host,
         links: asked.links.clone(),
         reference: artifact.reference_facts().clone(),
-        artifact: facts,
-        evidence: collected.evidence,
+        artifact: artifact.facts().clone(),
+        evidence,
         surface,
     };
     let decision = stage("policy").in_scope(|| gate.policy.decide(&case))?;

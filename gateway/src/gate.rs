@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::admission::{About, Admission, Asked};
 use crate::audit::{self, Audit, Receipt};
-use crate::case::{Case, Defect, Digest, Evidence, Mode, Scope, Timestamp, TrustFacts, TrustKind};
+use crate::case::{Case, Digest, Evidence, Mode, Scope, Timestamp, TrustFacts, TrustKind};
 use crate::config::Config;
 use crate::evidence::{self, Collector, Exhibit, Upkeep};
 use crate::handover::{self, Handover};
@@ -100,14 +100,6 @@ pub struct EvidenceStage {
     upkeep: Upkeep,
 }
 
-/// What was found about an artifact, under one and the same trust.
-pub struct Collected {
-    /// Every candidate, verified or rejected.
-    pub evidence: Evidence,
-    /// What the revocation list says of the artifact and of who asks for it: the floor refuses.
-    pub revoked: Vec<Defect>,
-}
-
 impl EvidenceStage {
     /// What candidates are checked against, as one digest.
     pub fn trust_digest(&self) -> Digest {
@@ -118,16 +110,13 @@ impl EvidenceStage {
     ///
     /// # Errors
     /// An outage of the registry, of the revocation list, or of the verifier's threads.
-    pub async fn collect(&self, artifact: &Artifact, who: &[&str], now: Timestamp) -> Result<Collected, Outage> {
+    pub async fn collect(&self, artifact: &Artifact, who: &[&str], now: Timestamp) -> Result<Evidence, Outage> {
         let standing = self.collector.standing();
         standing.usable(now)?;
         let candidates = self.registry.candidates(artifact).await?;
-        let exhibit = Exhibit::of(artifact.manifest().clone())
-            .through(artifact.indexes())
-            .with_component(artifact.component().cloned());
         let revoked = standing.revoked(who, artifact.facts());
-        let evidence = self.collector.examine_under(standing, exhibit, candidates, now).await?;
-        Ok(Collected { evidence, revoked })
+        let evidence = self.collector.examine_under(standing, exhibit(artifact), candidates, now).await?;
+        Ok(Evidence { revoked, ..evidence })
     }
 
     /// What is wrong with the trust without stopping answers, by the name of root or list.
@@ -155,6 +144,11 @@ impl EvidenceStage {
             }
         }
     }
+}
+
+/// What evidence about an artifact has to be about.
+pub(crate) fn exhibit(artifact: &Artifact) -> Exhibit {
+    Exhibit::of(artifact.manifest().clone()).through(artifact.indexes()).with_component(artifact.component().cloned())
 }
 
 /// Why the gate could not be opened.

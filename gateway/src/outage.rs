@@ -88,15 +88,20 @@ impl Outage {
 
     /// The whole chain in one line, for the edge: `doing: source: source`.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(fault) = source {
-            text.push_str(": ");
-            text.push_str(&fault.to_string());
-            source = fault.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// A fault with everything underneath, in one line: `fault: source: source`.
+pub fn chain(fault: &dyn std::error::Error) -> String {
+    let mut text = fault.to_string();
+    let mut source = fault.source();
+    while let Some(below) = source {
+        text.push_str(": ");
+        text.push_str(&below.to_string());
+        source = below.source();
+    }
+    text
 }
 
 impl fmt::Display for Outage {

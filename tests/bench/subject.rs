@@ -76,6 +76,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
         },
         evidence: Evidence {
             trust: vec![root],
+            revoked: Vec::new(),
             looked_in: vec!["referrers-api".into()],
             findings: vec![Finding::Verified(signature)],
         },

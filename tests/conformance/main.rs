@@ -15,6 +15,7 @@ use serde::Deserialize;
 use vectors::{Outcome, Vector, read};
 use witgate::case::Digest;
 use witgate::evidence::{Expected, Subject, verify_bundle};
+use witgate::outage::chain;
 
 /// A vector on which we deliberately differ.
 #[derive(Deserialize)]
@@ -75,16 +76,7 @@ fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
         _ => panic!("`{}` names neither a key nor identity and issuer", vector.name),
     };
-    let chain = |error: witgate::evidence::OneBundleError| {
-        let mut text = error.to_string();
-        let mut source = std::error::Error::source(&error);
-        while let Some(fault) = source {
-            text = format!("{text}: {fault}");
-            source = fault.source();
-        }
-        text
-    };
-    verify_bundle(&root, &bundle, subject, expected).map(|_| ()).map_err(chain)
+    verify_bundle(&root, &bundle, subject, expected).map(|_| ()).map_err(|error| chain(&error))
 }
 
 fn exceptions() -> Vec<Exception> {

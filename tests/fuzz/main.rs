@@ -5,8 +5,10 @@
 //! `WITGATE_FUZZ_ROUNDS` is how many inputs a cheap target gets, `WITGATE_FUZZ_SEED` which ones, `WITGATE_FUZZ_TARGET` names
 //! the only target to run. The same seed gives the same inputs on every machine.
 
+mod evidence;
 mod mutation;
 mod targets;
+mod wascap;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;

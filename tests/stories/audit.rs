@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use witgate::audit::{EventKind, VerifyOptions, verify};
 use witgate::case::Timestamp;
+use witgate::outage::chain;
 use witgate::service::Service;
 use witgate_tests::{Reply, World, components};
 
@@ -191,16 +192,6 @@ async fn a23_2_an_old_copy_of_the_database_does_not_start() {
     copy_database(&old, &database);
     let refused = chain(&start().await.err().expect("a log that went back"));
     assert!(refused.contains("rolled back"), "{refused}");
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(below) = source {
-        text.push_str(&format!(": {below}"));
-        source = below.source();
-    }
-    text
 }
 
 /// Turns one bit of one value behind the log's back, past its triggers.

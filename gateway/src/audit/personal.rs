@@ -13,6 +13,8 @@ const WHEN_PERSONAL: &[&str] = &[
     "/case/artifact/annotations/*",
     "/case/artifact/defects/*/about",
     "/case/artifact/defects/*/detail",
+    "/case/evidence/revoked/*/about",
+    "/case/evidence/revoked/*/detail",
     "/case/evidence/findings/*/predicate/**",
     "/case/evidence/findings/*/signer/claims/*",
     "/case/evidence/findings/*/source/name",
@@ -236,6 +238,17 @@ mod tests {
             |people: usize| json!({"case": {"evidence": {"findings": [{"predicate": vec!["a@b.example"; people]}]}}});
         assert_eq!(fields(&body(MAX_FIELDS_EACH)).len(), MAX_FIELDS_EACH);
         assert_eq!(fields(&body(MAX_FIELDS_EACH + 1)), ["/case/evidence/findings/0/predicate"]);
+    }
+
+    #[test]
+    fn who_was_revoked_is_committed_where_it_is_somebody() {
+        let revoked = |about: &str| {
+            let entry = json!({"code": "revoked", "about": about, "detail": format!("`{about}` is revoked")});
+            fields(&json!({"case": {"evidence": {"revoked": [entry]}}}))
+        };
+        let caller = revoked("spiffe://acme.example/host/a");
+        assert_eq!(caller, ["/case/evidence/revoked/0/about", "/case/evidence/revoked/0/detail"]);
+        assert_eq!(revoked("sha256:00"), Vec::<String>::new());
     }
 
     #[test]

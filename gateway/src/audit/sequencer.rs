@@ -15,7 +15,7 @@ use super::start::LogFault;
 use super::store::Step;
 use crate::audit::Receipt;
 use crate::case::Digest;
-use crate::outage::{Outage, Peer};
+use crate::outage::{Outage, Peer, chain};
 
 /// The most records of one transaction: beyond it a batch takes longer and gains nothing (measured).
 pub const MAX_BATCH: usize = 512;
@@ -228,16 +228,4 @@ pub(super) fn outage(fault: &Arc<LogFault>) -> Outage {
         Some(hint) => outage.with_hint(hint),
         None => outage,
     }
-}
-
-/// A fault with its sources in one line.
-fn chain(fault: &LogFault) -> String {
-    let mut text = fault.to_string();
-    let mut source = std::error::Error::source(fault);
-    while let Some(below) = source {
-        text.push_str(": ");
-        text.push_str(&below.to_string());
-        source = below.source();
-    }
-    text
 }

@@ -88,6 +88,7 @@ pub(super) fn case() -> Case {
         },
         evidence: Evidence {
             trust: Vec::new(),
+            revoked: Vec::new(),
             looked_in: vec!["referrers-api".into()],
             findings: vec![
                 Finding::Verified(VerifiedFinding {

@@ -227,6 +227,9 @@ pub struct Evidence {
     pub looked_in: Vec<String>,
     /// One for each candidate, sorted by source; none is left out.
     pub findings: Vec<Finding>,
+    /// What the revocation list says of the artifact and of who asks for it; the floor refuses each.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub revoked: Vec<Defect>,
 }
 
 /// One configured trust root or key.

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Output;
 use crate::case::VerdictWord;
+use crate::outage::chain;
 use crate::policy::{self, EvalError, LoadError, Settings};
 
 /// Compile, test and try policies; what they do runs in a process of its own, within limits of memory and time.
@@ -162,17 +163,6 @@ fn print<T: serde::Serialize>(output: Output, data: &T, text: &str, code: u8) ->
 fn complain(fault: &LoadError) {
     eprintln!("witgate: error: {}", chain(fault));
     eprintln!("witgate: hint: {}", fault.hint());
-}
-
-fn chain(fault: &dyn std::error::Error) -> String {
-    let mut text = fault.to_string();
-    let mut source = fault.source();
-    while let Some(fault) = source {
-        text.push_str(": ");
-        text.push_str(&fault.to_string());
-        source = fault.source();
-    }
-    text
 }
 
 /// After this a policy can end this process only.

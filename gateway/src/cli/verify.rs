@@ -10,7 +10,8 @@ use super::files::small;
 use super::{Global, Output, answer, inspect};
 use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
 use crate::config::Config;
-use crate::evidence::{self, Collector, Exhibit, Expected, KeySettings, RootSettings, RootSource, Settings, Subject};
+use crate::evidence::{self, Collector, Expected, KeySettings, RootSettings, RootSource, Settings, Subject};
+use crate::gate;
 use crate::registry::Registry;
 
 /// Flags of `witgate verify`; names as cosign has them.
@@ -54,10 +55,7 @@ async fn of_reference(args: &Args, config: &Config, output: Output) -> anyhow::R
     let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
     let artifact = registry.resolve(&reference, now).await?;
     let candidates = registry.candidates(&artifact).await?;
-    let exhibit = Exhibit::of(artifact.manifest().clone())
-        .through(artifact.indexes())
-        .with_component(artifact.component().cloned());
-    let evidence = collector.examine(exhibit, candidates, now).await?;
+    let evidence = collector.examine(gate::exhibit(&artifact), candidates, now).await?;
     let signed = signed(args, &evidence);
     match output {
         Output::Json => println!(

@@ -3,9 +3,8 @@
 use serde_json::{Map, Value};
 use sigstore_types::{Bundle, Checkpoint, SignatureContent};
 
-use super::limits::{
-    ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX, breadth,
-};
+use super::foreign_json::{Document, known, limit, object, object_of};
+use super::limits::{ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX};
 use super::rejection::Rejection;
 use super::statement::Statement;
 use crate::reason::Code;
@@ -39,6 +38,17 @@ pub(super) enum Versions {
     Any,
 }
 
+/// A bundle as it is received.
+const BUNDLE: Document<'static> = Document {
+    name: "bundle",
+    bytes_max: ATTESTATION_BYTES_MAX,
+    breadth_max: BUNDLE_BREADTH_MAX,
+    depth_max: strict_json::MAX_DEPTH,
+    malformed: MALFORMED,
+};
+/// A bundle that can be read in more than one way, or in none.
+const MALFORMED: Code = Code::BUNDLE_MALFORMED;
+
 /// What a bundle claims; nothing in here is believed yet.
 #[derive(Debug)]
 pub(super) struct Claim {
@@ -50,17 +60,19 @@ pub(super) struct Claim {
 impl Claim {
     /// Reads a bundle that can be read in one way only.
     pub(super) fn read(bytes: &[u8], versions: Versions) -> Result<Self, Rejection> {
-        limit("a bundle", "bytes", bytes.len(), ATTESTATION_BYTES_MAX)?;
-        limit("a bundle", "commas and brackets", breadth(bytes), BUNDLE_BREADTH_MAX)?;
-        let value = strict_json::parse(bytes, strict_json::MAX_DEPTH)
-            .map_err(|error| malformed(format!("the bundle cannot be read: {error}")))?;
+        let value = BUNDLE.read(bytes)?;
         Self::of(value, bytes.len(), versions)
     }
 
     /// Reads a bundle of `size_bytes` that is parsed already.
     pub(super) fn of(value: Value, size_bytes: usize, versions: Versions) -> Result<Self, Rejection> {
-        let fields = object(Some(&value), "the bundle")?;
-        known(fields, "the bundle", &["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"])?;
+        let fields = object(Some(&value), "the bundle", &MALFORMED)?;
+        known(
+            fields,
+            "the bundle",
+            &["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"],
+            &MALFORMED,
+        )?;
         if versions == Versions::V03 {
             media_type(fields)?;
         }
@@ -68,14 +80,15 @@ impl Claim {
         if content == "messageSignature" {
             limit("a bundle without statement", "bytes", size_bytes, SIGNATURE_BYTES_MAX)?;
         } else {
-            envelope(object(fields.get(content), content)?)?;
+            envelope(object(fields.get(content), content, &MALFORMED)?)?;
         }
-        let material = object(fields.get("verificationMaterial"), "verificationMaterial")?;
+        let material = object(fields.get("verificationMaterial"), "verificationMaterial", &MALFORMED)?;
         let signer = exactly_one(material, "verificationMaterial", &MATERIALS)?;
         known(
             material,
             "verificationMaterial",
             &["certificate", "publicKey", "x509CertificateChain", "tlogEntries", "timestampVerificationData"],
+            &MALFORMED,
         )?;
         if versions == Versions::V03 && signer == "x509CertificateChain" {
             return Err(malformed("expected `certificate` in a bundle v0.3, found `x509CertificateChain`"));
@@ -128,7 +141,7 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
         return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "a log entry with an inclusion proof", "no entry"));
     }
     for (index, entry) in entries.iter().enumerate() {
-        known(object(Some(entry), "each log entry")?, "each log entry", &ENTRY_FIELDS)?;
+        object_of(Some(entry), "each log entry", &ENTRY_FIELDS, &MALFORMED)?;
         kind(entry)?;
         checkpoint(entry)?;
         if versions == Versions::V03 && !entry.get("inclusionProof").is_some_and(Value::is_object) {
@@ -168,31 +181,11 @@ fn checkpoint(entry: &Value) -> Result<(), Rejection> {
 fn timestamps(material: &Map<String, Value>) -> Result<(), Rejection> {
     let data = match material.get("timestampVerificationData") {
         None | Some(Value::Null) => return Ok(()),
-        data => object(data, "timestampVerificationData")?,
+        data => object(data, "timestampVerificationData", &MALFORMED)?,
     };
-    known(data, "timestampVerificationData", &["rfc3161Timestamps"])?;
+    known(data, "timestampVerificationData", &["rfc3161Timestamps"], &MALFORMED)?;
     let stamps = data.get("rfc3161Timestamps").and_then(Value::as_array);
     limit("a bundle", "time-stamps", stamps.map_or(0, Vec::len), TIMESTAMPS_MAX)
-}
-
-fn limit(what: &str, unit: &str, found: usize, limit: usize) -> Result<(), Rejection> {
-    if found <= limit {
-        return Ok(());
-    }
-    let expected = format!("{what} of at most {limit} {unit}");
-    Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, found))
-}
-
-fn object<'a>(value: Option<&'a Value>, name: &str) -> Result<&'a Map<String, Value>, Rejection> {
-    value.and_then(Value::as_object).ok_or_else(|| malformed(format!("expected {name} to be a JSON object")))
-}
-
-/// Refuses fields that upstream would pass over: another reader may take them for the signature or the key.
-fn known(fields: &Map<String, Value>, name: &str, known: &[&str]) -> Result<(), Rejection> {
-    match fields.keys().find(|field| !known.contains(&field.as_str())) {
-        None => Ok(()),
-        Some(field) => Err(malformed(format!("expected no other fields in {name}, found `{field}`"))),
-    }
 }
 
 /// The one of `names` that is there; upstream would take the first and pass over the others.

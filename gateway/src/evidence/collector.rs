@@ -168,7 +168,7 @@ impl Checker {
             });
         }
         findings.sort_by(|a, b| a.source().cmp(b.source()));
-        Ok(Evidence { trust: standing.facts(now), looked_in, findings })
+        Ok(Evidence { trust: standing.facts(now), looked_in, findings, revoked: Vec::new() })
     }
 
     /// One candidate's verdict, remembered or made; the source gets the digest of what was read.

@@ -10,6 +10,7 @@ mod claim;
 mod collector;
 mod document;
 mod exhibit;
+mod foreign_json;
 #[doc(hidden)]
 pub mod fuzzing;
 mod legacy;
@@ -42,8 +43,8 @@ pub use self::trust::Trust;
 pub use self::tuf::TufSource;
 pub use self::upkeep::Upkeep;
 pub use self::wascap::{
-    Carrier as WascapCarrier, Report as WascapReport, Status as WascapStatus, embedded, provider_archive,
-    report as wascap_report, text as wascap_text,
+    Carrier as WascapCarrier, Report as WascapReport, Status as WascapStatus, report as wascap_report,
+    text as wascap_text,
 };
 #[cfg(test)]
 mod tests;

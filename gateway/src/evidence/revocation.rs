@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::limits::{REVOCATION_BYTES_MAX, REVOCATION_ENTRIES_MAX, REVOCATION_MAX_AGE_S, REVOCATION_TEXT_BYTES_MAX};
 use super::rejection::printable;
 use super::standing::is_ahead;
 use crate::case::{CandidateSource, Digest, San, Signer, Timestamp};
+use crate::nkey::Nkey;
 use crate::strict_json;
 
 /// The table `[evidence.revocations]`.
@@ -150,15 +151,15 @@ enum Row {
     Key {
         keyid: String,
         reason: String,
-        #[serde(default, deserialize_with = "stated")]
+        #[serde(default, deserialize_with = "strict_json::not_null")]
         since: Option<Timestamp>,
     },
     Identity {
-        #[serde(default, deserialize_with = "stated")]
+        #[serde(default, deserialize_with = "strict_json::not_null")]
         issuer: Option<String>,
         san: String,
         reason: String,
-        #[serde(default, deserialize_with = "stated")]
+        #[serde(default, deserialize_with = "strict_json::not_null")]
         since: Option<Timestamp>,
     },
     Artifact {
@@ -178,17 +179,12 @@ enum Row {
         reason: String,
     },
     TrustRoot {
-        #[serde(default, deserialize_with = "stated")]
+        #[serde(default, deserialize_with = "strict_json::not_null")]
         name: Option<String>,
-        #[serde(default, deserialize_with = "stated")]
+        #[serde(default, deserialize_with = "strict_json::not_null")]
         digest: Option<Digest>,
         reason: String,
     },
-}
-
-/// A field that may be left out, but is never `null`: that may mean one thing or its opposite.
-fn stated<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 impl RevocationList {
@@ -349,15 +345,10 @@ fn keep<K: Ord>(into: &mut BTreeMap<K, Entry>, key: K, entry: Entry) {
     }
 }
 
-/// A key as findings name it: SHA-256 in lower-case hex, or a public nkey (56 characters of base32).
+/// A key as findings name it: SHA-256 in lower-case hex, or a public nkey. A mistyped one would revoke nothing.
 fn is_key(keyid: &str) -> bool {
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    let base32 = |byte: u8| byte.is_ascii_uppercase() || (b'2'..=b'7').contains(&byte);
-    match keyid.len() {
-        64 => keyid.bytes().all(hex),
-        56 => keyid.bytes().all(base32),
-        _ => false,
-    }
+    keyid.len() == 64 && keyid.bytes().all(hex) || keyid.parse::<Nkey>().is_ok()
 }
 
 /// How deep a list may be nested: document, entries, entry.
@@ -485,11 +476,15 @@ mod tests {
 
     #[test]
     fn an_nkey_is_revoked_as_issuer_and_as_subject() {
-        let (account, module) = ("A".repeat(56), "M".repeat(56));
+        let account = "ADLVVGABQKYQVN6VJP7NHSLEA45A5YLS6PNKMIZFV4BBU2HXA5IRVRTU".to_owned();
+        let module = "MA6UAF6D5BBYSWUSW4FKOTI3P26JZGBMZ4XMJFUMYDGVL4JK6RTAYU6I".to_owned();
         let signer = Signer::LegacyNkey { issuer: account.clone(), subject: module.clone() };
         for keyid in [account, module] {
             let list = one(json!({"kind": "key", "keyid": keyid, "reason": "r"})).unwrap();
             assert!(list.signer(&signer, &[]).is_some());
         }
+        // One letter mistyped would revoke nothing, without a word: the checksum tells.
+        let mistyped = "ADLVVGABQKYQVN6VJP7NHSLEA45A5YLS6PNKMIZFV4BBU2HXA5IRVRTA";
+        assert!(one(json!({"kind": "key", "keyid": mistyped, "reason": "r"})).is_err());
     }
 }

@@ -104,12 +104,11 @@ impl Standing {
     /// Asked anew each time and never remembered: a list changes nothing about what a bundle proves.
     pub(super) fn unrevoked(&self, source: &CandidateSource, verified: Verified) -> Result<Verified, Rejection> {
         let Some(Revocations { list, .. }) = &self.revocations else { return Ok(verified) };
-        let root = verified.root().and_then(|name| self.trust.roots().iter().find(|root| root.name() == name));
-        let VerifiedFinding { signer, times, .. } = verified.finding(source.clone());
+        let root = self.trust.roots().iter().find(|root| root.name() == verified.root());
         let why = list
             .evidence(source)
             .or_else(|| root.and_then(|root| list.trust_root(root.name(), &root.digest())))
-            .or_else(|| list.signer(&signer, &times));
+            .or_else(|| list.signer(verified.signer(), verified.times()));
         match why {
             Some(why) => Err(Rejection::new(Code::REVOKED, why)),
             None => Ok(verified),

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::limits::{STATEMENT_BREADTH_MAX, STATEMENT_BYTES_MAX, STATEMENT_DEPTH_MAX, SUBJECTS_MAX, breadth};
+use super::foreign_json::{Document, limit};
+use super::limits::{STATEMENT_BREADTH_MAX, STATEMENT_BYTES_MAX, STATEMENT_DEPTH_MAX, SUBJECTS_MAX};
 use super::rejection::Rejection;
 use crate::case::Digest;
 use crate::reason::Code;
-use crate::strict_json;
 
 /// The predicate type of cosign v3's signatures (sigstore/cosign `specs/BUNDLE_SPEC.md`).
 pub(super) const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -14,6 +14,15 @@ pub(super) const COSIGN_SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
 /// Past this, JSON readers disagree on an integer's value (RFC 7493, 2.2), and canonical JSON changes it.
 const INTEGER_MAX: u64 = (1 << 53) - 1;
+
+/// A statement as it is signed.
+const STATEMENT: Document<'static> = Document {
+    name: "statement",
+    bytes_max: STATEMENT_BYTES_MAX,
+    breadth_max: STATEMENT_BREADTH_MAX,
+    depth_max: STATEMENT_DEPTH_MAX,
+    malformed: Code::STATEMENT_MALFORMED,
+};
 
 /// What an envelope says, before or after its signature was verified: see who holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,16 +36,7 @@ pub(super) struct Statement {
 impl Statement {
     /// Reads a payload.
     pub(super) fn read(payload: &[u8]) -> Result<Self, Rejection> {
-        if payload.len() > STATEMENT_BYTES_MAX {
-            let expected = format!("a statement of at most {STATEMENT_BYTES_MAX} bytes");
-            return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, payload.len()));
-        }
-        let broad = breadth(payload);
-        if broad > STATEMENT_BREADTH_MAX {
-            let expected = format!("a statement of at most {STATEMENT_BREADTH_MAX} commas and brackets");
-            return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, broad));
-        }
-        let value = strict_json::parse(payload, STATEMENT_DEPTH_MAX).map_err(|error| malformed(error.to_string()))?;
+        let value = STATEMENT.read(payload)?;
         let Value::Object(mut fields) = value else {
             return Err(malformed("a statement is a JSON object"));
         };
@@ -82,10 +82,7 @@ fn subjects(subject: Option<&Value>) -> Result<Vec<String>, Rejection> {
     if subjects.is_empty() {
         return Err(mismatch("`subject` to name an artifact", "an empty list"));
     }
-    if subjects.len() > SUBJECTS_MAX {
-        let expected = format!("at most {SUBJECTS_MAX} subjects");
-        return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, subjects.len()));
-    }
+    limit("a statement", "subjects", subjects.len(), SUBJECTS_MAX)?;
     let mut sha256 = Vec::new();
     for subject in subjects {
         let Some(digests) = subject.get("digest").and_then(Value::as_object) else {

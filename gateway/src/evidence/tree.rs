@@ -184,6 +184,7 @@ mod tests {
                 trust("old", TrustKind::SigstoreRoot, 61, Some(60)),
                 trust("release", TrustKind::Key, 0, None),
             ],
+            revoked: Vec::new(),
             looked_in: vec!["referrers-api".into(), "fallback-tag".into()],
             findings: vec![
                 Finding::Verified(signature),

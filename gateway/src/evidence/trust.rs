@@ -225,12 +225,6 @@ impl Key {
         &self.policy
     }
 
-    /// Whether what it signed counts only with an entry in a log.
-    #[allow(clippy::unused_self, reason = "a key's settings will say so")]
-    pub(super) fn needs_log(&self) -> bool {
-        true
-    }
-
     /// Whether a bundle's hint points at this key. For the order of trying: a hint is not signed.
     pub(super) fn is_hinted_by(&self, hint: &str) -> bool {
         hint == STANDARD.encode(self.digest.as_bytes()) || hint == self.digest.hex()

@@ -32,7 +32,7 @@ impl TufSource {
         let fault = |detail: &str| StartError::TufSource { name: name.to_owned(), detail: detail.to_owned() };
         // The name becomes a folder.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if name.len() > 64 || name.starts_with('.') || !name.bytes().all(plain) {
+        if name.len() > NAME_BYTES_MAX || name.starts_with('.') || !name.bytes().all(plain) {
             return Err(fault("its name becomes a folder: expected up to 64 letters, digits, `-`, `_` and `.`"));
         }
         let url = Url::parse(&self.tuf).map_err(|error| fault(&format!("`{}` is no URL: {error}", self.tuf)))?;
@@ -50,6 +50,9 @@ impl TufSource {
         Ok(())
     }
 }
+
+/// The longest name of a root that is a folder too, in bytes.
+const NAME_BYTES_MAX: usize = 64;
 
 /// One repository with its cache, `DATA_DIR/tuf/NAME`.
 pub(super) struct Repository {

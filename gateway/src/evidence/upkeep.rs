@@ -18,7 +18,7 @@ use super::standing::{Revocations, Standing};
 use super::trust::Trust;
 use super::tuf::Repository;
 use crate::case::{Digest, Timestamp, TrustKind};
-use crate::outage::Outage;
+use crate::outage::{Outage, Peer, chain};
 
 /// The task behind a collector; shared by the loops that look at files and those that ask TUF repositories.
 #[derive(Clone)]
@@ -392,18 +392,6 @@ fn later(time: Timestamp, seconds: u64) -> Timestamp {
     time.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-/// A fault with everything underneath, in one line.
-fn chain(fault: &dyn std::error::Error) -> String {
-    let mut text = fault.to_string();
-    let mut source = fault.source();
-    while let Some(fault) = source {
-        text.push_str(": ");
-        text.push_str(&fault.to_string());
-        source = fault.source();
-    }
-    text
-}
-
 impl Collector {
     /// A collector for one question: what is configured, read now; nothing is remembered and nothing refreshed.
     ///
@@ -422,7 +410,7 @@ impl Collector {
             return Ok(());
         }
         let doing = "handing over: the trust changed while this was decided";
-        Err(Outage::new(crate::outage::Peer::TrustRoot, doing).with_hint("ask again: it is decided anew"))
+        Err(Outage::new(Peer::TrustRoot, doing).with_hint("ask again: it is decided anew"))
     }
 }
 

@@ -13,7 +13,7 @@ use super::claim::Claim;
 use super::limits::breadth;
 use super::predicates;
 use super::rejection::{Fault, Rejection, fault};
-use super::statement::{COSIGN_SIGN, Statement};
+use super::statement::COSIGN_SIGN;
 use super::trust::{Key, Root, Trust};
 use crate::case::{Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
 use crate::outage::{Outage, Peer};
@@ -24,8 +24,8 @@ use crate::reason::Code;
 pub(super) struct Verified {
     kind: FindingKind,
     trust: String,
-    /// The root whose authorities or logs vouched for it, if one did.
-    root: Option<String>,
+    /// The root whose authorities or logs vouched for it.
+    root: String,
     signer: Signer,
     times: Vec<Timestamp>,
     predicate_type: Option<String>,
@@ -76,9 +76,9 @@ impl Verified {
         1024 + self.predicate_bytes + 64 * self.predicate_breadth
     }
 
-    /// The root whose authorities or logs vouched for it, if one did.
-    pub(super) fn root(&self) -> Option<&str> {
-        self.root.as_deref()
+    /// The root whose authorities or logs vouched for it.
+    pub(super) fn root(&self) -> &str {
+        &self.root
     }
 
     /// Who signed.
@@ -215,7 +215,7 @@ fn keyless(
         }
     };
     let signer = Signer::Keyless { issuer, san, claims: claims(certificate) };
-    prove(Some(root), root.name(), signer, found.verified_timestamps(), about, claim.statement)
+    prove(root, root.name(), signer, found, about, claim)
 }
 
 fn keyed(
@@ -228,28 +228,20 @@ fn keyed(
     if !found.tlog_verified() {
         return Err(unproven(&format!("the log entry in a log of `{}`", root.name())));
     }
-    prove(Some(root), key.name(), signer_of(key), found.verified_timestamps(), about, claim.statement)
-}
-
-/// What a key that needs no log signed: whoever calls has checked the signature, over a payload or over `statement`.
-pub(super) fn by_key_alone(key: &Key, about: About<'_>, statement: Option<Statement>) -> Result<Verified, Fault> {
-    prove(None, key.name(), signer_of(key), &[], about, statement)
-}
-
-fn signer_of(key: &Key) -> Signer {
-    Signer::Key { name: key.name().to_owned(), keyid: key.digest().hex() }
+    let signer = Signer::Key { name: key.name().to_owned(), keyid: key.digest().hex() };
+    prove(root, key.name(), signer, found, about, claim)
 }
 
 /// The last step: the verified payload has to be about the artifact.
 fn prove(
-    root: Option<&Root>,
+    root: &Root,
     trust: &str,
     signer: Signer,
-    times: &[Timestamp],
+    found: &VerificationResult,
     about: About<'_>,
-    statement: Option<Statement>,
+    claim: Claim,
 ) -> Result<Verified, Fault> {
-    let (kind, predicate_type, predicate) = match statement {
+    let (kind, predicate_type, predicate) = match claim.statement {
         None => (FindingKind::Signature, None, None),
         Some(statement) if !statement.is_about(about.digest) => {
             let found = statement.subjects_shown();
@@ -262,12 +254,12 @@ fn prove(
             (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
-    let mut times = times.to_vec();
+    let mut times = found.verified_timestamps().to_vec();
     times.sort();
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let (trust, root, attests) = (trust.to_owned(), root.map(|root| root.name().to_owned()), None);
+    let (trust, root, attests) = (trust.to_owned(), root.name().to_owned(), None);
     Ok(Verified {
         kind,
         trust,

@@ -5,7 +5,6 @@
 //! leaf and the chain leads to the bundle; until then the last good set stays. A missing file is no withdrawal, expiry is.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::file_set::{FileFault, Files, Paths, READ_TIMEOUT_MS};
 use super::settings::FileSettings;
 use super::workload_api::server::{Answer, Material, Server};
 use crate::case::Timestamp;
+use crate::outage::chain;
 
 /// How many connections to the in-process Workload API may wait.
 const PENDING_CONNECTIONS: usize = 8;
@@ -144,18 +144,6 @@ fn clients(connections: tokio::sync::mpsc::Sender<std::io::Result<tokio::io::Dup
             Ok(WorkloadApiClient::new_with_channel(endpoint, channel))
         })
     })
-}
-
-/// A fault with everything underneath, in one line.
-fn chain(fault: &FileFault) -> String {
-    let mut text = fault.to_string();
-    let mut source = fault.source();
-    while let Some(fault) = source {
-        text.push_str(": ");
-        text.push_str(&fault.to_string());
-        source = fault.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -96,7 +96,12 @@ fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
             }),
             defects: Vec::new(),
         },
-        evidence: Evidence { trust: Vec::new(), looked_in: vec!["referrers-api".into()], findings },
+        evidence: Evidence {
+            trust: Vec::new(),
+            looked_in: vec!["referrers-api".into()],
+            findings,
+            revoked: Vec::new(),
+        },
         surface: Surface::Component(World {
             digest: Digest::of(b"world"),
             imports: imports.iter().map(|name| import(name)).collect(),

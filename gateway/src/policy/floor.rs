@@ -4,20 +4,13 @@ use std::collections::BTreeSet;
 
 use super::answer::AnsweredGrants;
 use super::import_patterns::ImportPatterns;
-use crate::case::{Case, ExternKind, Grants, Surface};
+use crate::case::{Case, Defect, ExternKind, Grants, Surface};
 use crate::reason::{Code, Reason};
 
 /// What is wrong with the case itself. When anything is, policy is not asked.
 pub(super) fn before(case: &Case) -> Vec<Reason> {
-    let mut reasons: Vec<_> = case
-        .artifact
-        .defects
-        .iter()
-        .map(|defect| {
-            let reason = Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str());
-            if defect.code == Code::REVOKED { reason.with_hint(REVOKED_HINT) } else { reason }
-        })
-        .collect();
+    let mut reasons: Vec<_> = case.artifact.defects.iter().map(told).collect();
+    reasons.extend(case.evidence.revoked.iter().map(|defect| told(defect).with_hint(REVOKED_HINT)));
     if let Some(pinned) = &case.reference.digest
         && *pinned != *case.artifact.indexes.first().unwrap_or(&case.artifact.digest)
     {
@@ -50,6 +43,10 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+fn told(defect: &Defect) -> Reason {
+    Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str())
 }
 
 /// What the case asks for and `grants` do not cover, except what `told` says already.

@@ -24,7 +24,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -141,6 +141,7 @@ impl DevRegistry {
             bodies: Semaphore::new(MAX_BODIES_AT_ONCE),
             store: Mutex::new(Store::new(options.limits.total_bytes)),
             seen: Mutex::default(),
+            struck: Mutex::default(),
             rules: Mutex::default(),
         });
         tasks.spawn(serve::accept(listener, shared.clone(), tasks.clone(), stop.clone()));
@@ -161,6 +162,12 @@ impl DevRegistry {
     /// The latest requests in order of arrival, at most [`MAX_SEEN_REQUESTS`].
     pub fn requests(&self) -> Vec<SeenRequest> {
         lock(&self.shared.seen).iter().cloned().collect()
+    }
+
+    /// The paths of the requests that were lied to, at most [`MAX_SEEN_REQUESTS`]. Requests that come at once are counted by a
+    /// rule in another order than [`Self::requests`] has them.
+    pub fn struck(&self) -> Vec<String> {
+        lock(&self.shared.struck).clone()
     }
 
     /// Lies from now on to the requests that the rule is meant for; of several rules the first that strikes is followed.
@@ -201,6 +208,7 @@ struct Shared {
     bodies: Semaphore,
     store: Mutex<Store>,
     seen: Mutex<VecDeque<SeenRequest>>,
+    struck: Mutex<Vec<String>>,
     rules: Mutex<Rules>,
 }
 
@@ -209,8 +217,13 @@ impl Shared {
         lock(&self.store)
     }
 
-    fn strike(&self, moment: Moment, method: &Method, route: Option<&Route>) -> Option<Fault> {
-        lock(&self.rules).strike(moment, method, route, &self.store())
+    fn strike(&self, moment: Moment, request: &http::request::Parts, route: Option<&Route>) -> Option<Fault> {
+        let fault = lock(&self.rules).strike(moment, &request.method, route, &self.store())?;
+        let mut struck = lock(&self.struck);
+        if struck.len() < MAX_SEEN_REQUESTS {
+            struck.push(request.uri.path().to_owned());
+        }
+        Some(fault)
     }
 
     fn note(&self, request: &http::request::Parts) {

@@ -90,7 +90,7 @@ async fn deliver(shared: &Shared, request: Request<Incoming>) -> Delivery {
     let (head, body) = request.into_parts();
     shared.note(&head);
     let route = Route::parse(head.uri.path());
-    if let Some(fault) = shared.strike(Moment::Replacing, &head.method, route.as_ref().ok()) {
+    if let Some(fault) = shared.strike(Moment::Replacing, &head, route.as_ref().ok()) {
         return misbehave::replace(fault, &head.method);
     }
     let mut fault = None;
@@ -112,7 +112,7 @@ async fn respond(
     fault: &mut Option<Fault>,
 ) -> Result<Answer, Answer> {
     if let Ok(Route::Token) = route {
-        *fault = shared.strike(Moment::Altering, &head.method, Some(&Route::Token));
+        *fault = shared.strike(Moment::Altering, head, Some(&Route::Token));
         return token(shared, head, body).await;
     }
     let action = match head.method {
@@ -122,7 +122,7 @@ async fn respond(
     let name = route.as_ref().ok().and_then(Route::repository);
     let need = name.map_or(Need::Any, |name| Need::Repository { name, action });
     shared.access.check(&head.headers, need)?;
-    *fault = shared.strike(Moment::Altering, &head.method, route.as_ref().ok());
+    *fault = shared.strike(Moment::Altering, head, route.as_ref().ok());
     let mut route = route?;
     if let (Some(Fault::FlipTag { to }), Action::Pull, Route::Manifest { reference, .. }) =
         (&*fault, action, &mut route)

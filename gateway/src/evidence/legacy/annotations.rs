@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::super::limits::{BUNDLE_BREADTH_MAX, COSIGN_ANNOTATION_BYTES_MAX, breadth};
+use super::super::foreign_json::{self, Document};
+use super::super::limits::{BUNDLE_BREADTH_MAX, COSIGN_ANNOTATION_BYTES_MAX};
 use super::super::rejection::Rejection;
 use crate::reason::Code;
 use crate::strict_json;
@@ -16,7 +17,7 @@ const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// The signing certificate, PEM.
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 /// The log entry with the log's promise, JSON.
-pub(super) const BUNDLE: &str = "dev.sigstore.cosign/bundle";
+const BUNDLE: &str = "dev.sigstore.cosign/bundle";
 /// A signed time-stamp, JSON.
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// What a log entry is about, where the promise alone is the proof: Rekor v2 makes none.
@@ -67,6 +68,17 @@ impl Annotations {
         self.signature.as_deref().ok_or_else(|| {
             Rejection::mismatch(Code::BUNDLE_MALFORMED, format!("a signature in the annotation `{SIGNATURE}`"), "none")
         })
+    }
+
+    /// What no log knows of is not taken, whoever signed it.
+    pub(super) fn expect_entry(&self) -> Result<(), Rejection> {
+        match self.entry {
+            Some(_) => Ok(()),
+            None => {
+                let expected = format!("a log entry in the annotation `{BUNDLE}`");
+                Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, "none"))
+            }
+        }
     }
 
     /// An envelope holds its signature itself: a second one is of something else.
@@ -141,14 +153,7 @@ impl Entry {
 
 /// The kind of an entry by its own body, which the log promised.
 fn kind_of(body: &[u8]) -> Result<(String, String), Rejection> {
-    let malformed = |detail: String| Rejection::new(Code::LOG_ENTRY_MALFORMED, detail);
-    let broad = breadth(body);
-    if broad > BUNDLE_BREADTH_MAX {
-        let expected = format!("a log entry of at most {BUNDLE_BREADTH_MAX} commas and brackets");
-        return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, broad));
-    }
-    let value = strict_json::parse(body, strict_json::MAX_DEPTH)
-        .map_err(|error| malformed(format!("the log entry's body cannot be read: {error}")))?;
+    let value = document("log entry's body", Code::LOG_ENTRY_MALFORMED).read(body)?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("none").to_owned();
     let found = (text("kind"), text("apiVersion"));
     if KINDS.contains(&(found.0.as_str(), found.1.as_str())) {
@@ -174,27 +179,25 @@ fn timestamp(text: &str) -> Result<Vec<u8>, Rejection> {
 }
 
 fn fields(text: &str, name: &str, names: &[&str]) -> Result<Map<String, Value>, Rejection> {
-    let broad = breadth(text.as_bytes());
-    if broad > BUNDLE_BREADTH_MAX {
-        let expected = format!("at most {BUNDLE_BREADTH_MAX} commas and brackets in the annotation `{name}`");
-        return Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, broad));
-    }
-    let value = strict_json::parse(text.as_bytes(), strict_json::MAX_DEPTH).map_err(|error| {
-        Rejection::new(Code::BUNDLE_MALFORMED, format!("the annotation `{name}` cannot be read: {error}"))
-    })?;
+    let value = document(&format!("annotation `{name}`"), Code::BUNDLE_MALFORMED).read(text.as_bytes())?;
     let Value::Object(fields) = value else { return Err(malformed(name, "a JSON object")) };
     known(&fields, name, names)?;
     Ok(fields)
 }
 
-fn known(fields: &Map<String, Value>, name: &str, names: &[&str]) -> Result<(), Rejection> {
-    match fields.keys().find(|field| !names.contains(&field.as_str())) {
-        None => Ok(()),
-        Some(field) => {
-            let expected = format!("no other fields in the annotation `{name}`");
-            Err(Rejection::mismatch(Code::BUNDLE_MALFORMED, expected, format!("`{field}`")))
-        }
+/// JSON inside of annotations, which are within [`COSIGN_ANNOTATION_BYTES_MAX`] together.
+fn document(name: &str, malformed: Code) -> Document<'_> {
+    Document {
+        name,
+        bytes_max: COSIGN_ANNOTATION_BYTES_MAX,
+        breadth_max: BUNDLE_BREADTH_MAX,
+        depth_max: strict_json::MAX_DEPTH,
+        malformed,
     }
+}
+
+fn known(fields: &Map<String, Value>, name: &str, names: &[&str]) -> Result<(), Rejection> {
+    foreign_json::known(fields, &format!("the annotation `{name}`"), names, &Code::BUNDLE_MALFORMED)
 }
 
 /// Base64 with its padding that encodes back to the very text (RFC 4648, 3.5).

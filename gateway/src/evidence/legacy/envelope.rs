@@ -4,13 +4,23 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::super::limits::{ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX, breadth};
+use super::super::foreign_json::{Document, object_of};
+use super::super::limits::{ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX};
 use super::super::rejection::Rejection;
 use crate::reason::Code;
 use crate::strict_json;
 
 /// The one payload type that binds a statement to an artifact.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// An envelope as it lies in a layer.
+const ENVELOPE: Document<'static> = Document {
+    name: "envelope",
+    bytes_max: ATTESTATION_BYTES_MAX,
+    breadth_max: BUNDLE_BREADTH_MAX,
+    depth_max: strict_json::MAX_DEPTH,
+    malformed: Code::BUNDLE_MALFORMED,
+};
 
 /// An envelope of one signature over an in-toto statement.
 #[derive(Debug)]
@@ -22,17 +32,13 @@ pub(super) struct Envelope {
 impl Envelope {
     /// Reads an envelope that can be read in one way only; a key's id in it is a hint and decides nothing.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Rejection> {
-        let limit = |expected: String, found: usize| Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, found));
-        if bytes.len() > ATTESTATION_BYTES_MAX {
-            return limit(format!("an envelope of at most {ATTESTATION_BYTES_MAX} bytes"), bytes.len());
-        }
-        let broad = breadth(bytes);
-        if broad > BUNDLE_BREADTH_MAX {
-            return limit(format!("an envelope of at most {BUNDLE_BREADTH_MAX} commas and brackets"), broad);
-        }
-        let value = strict_json::parse(bytes, strict_json::MAX_DEPTH)
-            .map_err(|error| Rejection::new(Code::BUNDLE_MALFORMED, format!("the envelope cannot be read: {error}")))?;
-        let fields = object(&value, "the envelope", &["payloadType", "payload", "signatures"])?;
+        let value = ENVELOPE.read(bytes)?;
+        let fields = object_of(
+            Some(&value),
+            "the envelope",
+            &["payloadType", "payload", "signatures"],
+            &Code::BUNDLE_MALFORMED,
+        )?;
         match fields.get("payloadType").and_then(Value::as_str) {
             Some(IN_TOTO) => {}
             found => {
@@ -44,7 +50,8 @@ impl Envelope {
         let [signature] = signatures else {
             return Err(malformed("exactly one signature in the envelope", signatures.len()));
         };
-        let signature = object(signature, "a signature of the envelope", &["keyid", "sig"])?;
+        let signature =
+            object_of(Some(signature), "a signature of the envelope", &["keyid", "sig"], &Code::BUNDLE_MALFORMED)?;
         Ok(Self { payload: decoded(fields, "payload")?, signature: decoded(signature, "sig")? })
     }
 
@@ -55,19 +62,6 @@ impl Envelope {
             "payloadType": IN_TOTO,
             "signatures": [{"sig": STANDARD.encode(&self.signature)}],
         })
-    }
-
-    /// The pre-authentication encoding (secure-systems-lab/dsse `protocol.md`).
-    pub(super) fn signed_bytes(&self) -> Vec<u8> {
-        sigstore_types::pae(IN_TOTO, &self.payload)
-    }
-}
-
-fn object<'a>(value: &'a Value, name: &str, known: &[&str]) -> Result<&'a Map<String, Value>, Rejection> {
-    let fields = value.as_object().ok_or_else(|| malformed(format!("{name} to be a JSON object"), "something else"))?;
-    match fields.keys().find(|field| !known.contains(&field.as_str())) {
-        None => Ok(fields),
-        Some(field) => Err(malformed(format!("no other fields in {name}"), format!("`{field}`"))),
     }
 }
 

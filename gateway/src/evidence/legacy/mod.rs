@@ -7,18 +7,17 @@
 mod annotations;
 mod envelope;
 mod payload;
-mod without_log;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use self::annotations::{Annotations, BUNDLE};
+use self::annotations::Annotations;
 use self::envelope::Envelope;
 use self::payload::Payload;
 use super::claim::{Claim, Versions};
 use super::rejection::{Fault, Rejection};
-use super::statement::{COSIGN_SIGN, Statement};
+use super::statement::COSIGN_SIGN;
 use super::trust::Trust;
 use super::verify::{About, Verified, verify};
 use crate::case::{CosignLayer, Digest};
@@ -34,17 +33,14 @@ pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) ->
     let payload = Payload::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     let signature = annotations.expect_signature()?;
+    annotations.expect_entry()?;
     let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
-    let verified = if annotations.has_entry()? {
-        let content = json!({
-            // cosign hashes with SHA-256 whatever the key.
-            "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
-            "signature": STANDARD.encode(signature),
-        });
-        verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)?
-    } else {
-        without_log::check(trust.keys(), &layer.payload, signature, signed, None)?
-    };
+    let content = json!({
+        // cosign hashes with SHA-256 whatever the key.
+        "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
+        "signature": STANDARD.encode(signature),
+    });
+    let verified = verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)?;
     payload.expect_about(about.digest)?;
     Ok(verified)
 }
@@ -54,25 +50,14 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     let envelope = Envelope::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
-    if annotations.has_entry()? {
-        let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
-        expect_attestation(claim.statement.as_ref())?;
-        verify(trust, about, claim)
-    } else {
-        let statement = Statement::read(&envelope.payload)?;
-        expect_attestation(Some(&statement))?;
-        without_log::check(trust.keys(), &envelope.signed_bytes(), &envelope.signature, about, Some(statement))
-    }
-}
-
-/// cosign v2's signatures lie under the other tag: a sign statement here would be one that nobody looked for.
-fn expect_attestation(statement: Option<&Statement>) -> Result<(), Rejection> {
-    match statement {
-        Some(statement) if statement.predicate_type != COSIGN_SIGN => Ok(()),
-        _ => {
+    annotations.expect_entry()?;
+    let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
+    match &claim.statement {
+        Some(statement) if statement.predicate_type == COSIGN_SIGN => {
             let found = format!("`{COSIGN_SIGN}`, which is a signature");
-            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found))
+            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found).into())
         }
+        _ => verify(trust, about, claim),
     }
 }
 
@@ -90,22 +75,4 @@ fn claim(annotations: &Annotations, field: &str, content: &Value, size_bytes: us
     }
     let bundle = json!({"mediaType": BUNDLE_V01, "verificationMaterial": material, field: content});
     Claim::of(bundle, size_bytes, Versions::CosignV2)
-}
-
-impl Annotations {
-    /// Whether the signature is in a log; where only a key could do without, its settings have the say.
-    fn has_entry(&self) -> Result<bool, Rejection> {
-        match (&self.entry, &self.certificate, &self.timestamp) {
-            (Some(_), ..) => Ok(true),
-            (None, Some(_), _) => {
-                let expected = format!("a log entry in the annotation `{BUNDLE}` beside the certificate");
-                Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, "none"))
-            }
-            (None, None, Some(_)) => {
-                let expected = format!("a log entry in the annotation `{BUNDLE}` beside the time-stamp");
-                Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, "none"))
-            }
-            (None, None, None) => Ok(false),
-        }
-    }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::super::limits::{BUNDLE_BREADTH_MAX, SIMPLE_SIGNING_BYTES_MAX, breadth};
+use super::super::foreign_json::{Document, object_of};
+use super::super::limits::{BUNDLE_BREADTH_MAX, SIMPLE_SIGNING_BYTES_MAX};
 use super::super::rejection::Rejection;
 use crate::case::Digest;
 use crate::reason::Code;
@@ -10,6 +11,15 @@ use crate::strict_json;
 
 /// The only kind of payload that is a signature of an image.
 const TYPE: &str = "cosign container image signature";
+
+/// A payload as it lies in a layer.
+const PAYLOAD: Document<'static> = Document {
+    name: "payload",
+    bytes_max: SIMPLE_SIGNING_BYTES_MAX,
+    breadth_max: BUNDLE_BREADTH_MAX,
+    depth_max: strict_json::MAX_DEPTH,
+    malformed: Code::STATEMENT_MALFORMED,
+};
 
 /// What a payload says, before or after its signature was verified: see who holds it.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,23 +31,18 @@ pub(super) struct Payload {
 impl Payload {
     /// Reads a payload that can be read in one way only. The reference in it and what stands under `optional` decide nothing.
     pub(super) fn read(payload: &[u8]) -> Result<Self, Rejection> {
-        let limit = |expected: String, found: usize| Err(Rejection::mismatch(Code::LIMIT_EXCEEDED, expected, found));
-        if payload.len() > SIMPLE_SIGNING_BYTES_MAX {
-            return limit(format!("a payload of at most {SIMPLE_SIGNING_BYTES_MAX} bytes"), payload.len());
-        }
-        let broad = breadth(payload);
-        if broad > BUNDLE_BREADTH_MAX {
-            return limit(format!("a payload of at most {BUNDLE_BREADTH_MAX} commas and brackets"), broad);
-        }
-        let value = strict_json::parse(payload, strict_json::MAX_DEPTH).map_err(|error| {
-            Rejection::new(Code::STATEMENT_MALFORMED, format!("the payload cannot be read: {error}"))
-        })?;
-        let fields = object(Some(&value), "the payload", &["critical", "optional"])?;
+        let value = PAYLOAD.read(payload)?;
+        let fields = object_of(Some(&value), "the payload", &["critical", "optional"], &Code::STATEMENT_MALFORMED)?;
         match fields.get("optional") {
             None | Some(Value::Null | Value::Object(_)) => {}
             Some(_) => return Err(malformed("`optional` to be an object or null", "something else")),
         }
-        let critical = object(fields.get("critical"), "`critical`", &["identity", "image", "type"])?;
+        let critical = object_of(
+            fields.get("critical"),
+            "`critical`",
+            &["identity", "image", "type"],
+            &Code::STATEMENT_MALFORMED,
+        )?;
         match critical.get("type") {
             Some(Value::String(kind)) if kind == TYPE => {}
             Some(Value::String(kind)) => {
@@ -46,9 +51,19 @@ impl Payload {
             }
             _ => return Err(malformed(format!("`critical.type` to be `{TYPE}`"), "none")),
         }
-        let identity = object(critical.get("identity"), "`critical.identity`", &["docker-reference"])?;
+        let identity = object_of(
+            critical.get("identity"),
+            "`critical.identity`",
+            &["docker-reference"],
+            &Code::STATEMENT_MALFORMED,
+        )?;
         text(identity, "docker-reference")?;
-        let image = object(critical.get("image"), "`critical.image`", &["docker-manifest-digest"])?;
+        let image = object_of(
+            critical.get("image"),
+            "`critical.image`",
+            &["docker-manifest-digest"],
+            &Code::STATEMENT_MALFORMED,
+        )?;
         Ok(Self { manifest_digest: text(image, "docker-manifest-digest")?.to_owned() })
     }
 
@@ -59,15 +74,6 @@ impl Payload {
         }
         let expected = format!("`docker-manifest-digest` to be `{digest}`");
         Err(Rejection::mismatch(Code::SUBJECT_MISMATCH, expected, format!("`{}`", self.manifest_digest)))
-    }
-}
-
-fn object<'a>(value: Option<&'a Value>, name: &str, known: &[&str]) -> Result<&'a Map<String, Value>, Rejection> {
-    let fields = value.and_then(Value::as_object);
-    let fields = fields.ok_or_else(|| malformed(format!("{name} to be a JSON object"), "something else"))?;
-    match fields.keys().find(|field| !known.contains(&field.as_str())) {
-        None => Ok(fields),
-        Some(field) => Err(malformed(format!("no other fields in {name}"), format!("`{field}`"))),
     }
 }
 

@@ -482,8 +482,8 @@ async fn messages_say_what_was_expected() {
         told.push(format!("{code}: {detail}"));
     }
     insta::assert_snapshot!(told.join("\n"), @r"
-    log-proof-missing: expected a log entry in the annotation `dev.sigstore.cosign/bundle` beside the certificate, found none
-    log-proof-missing: expected a log entry in the annotation `dev.sigstore.cosign/bundle`, as no trusted key may sign without one, found none
+    log-proof-missing: expected a log entry in the annotation `dev.sigstore.cosign/bundle`, found none
+    log-proof-missing: expected a log entry in the annotation `dev.sigstore.cosign/bundle`, found none
     predicate-type-mismatch: expected a payload of the type `cosign container image signature`, found `atomic container signature`
     ");
 }

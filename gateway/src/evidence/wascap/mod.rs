@@ -115,13 +115,8 @@ pub enum Validity {
 /// The token in a component's or core module's bytes, if there is one.
 ///
 /// None is also what cannot be read and has no token before the fault: the surface stage refuses those.
-pub fn embedded(bytes: &[u8], now: Timestamp) -> Option<Finding> {
-    in_component(bytes, now).map(|report| report.finding("component"))
-}
-
-/// The token of a provider archive; none where `bytes` are no archive.
-pub fn provider_archive(bytes: &[u8], now: Timestamp) -> Option<Finding> {
-    in_archive(bytes, now).map(|report| report.finding("file"))
+pub(super) fn embedded(bytes: &[u8], now: Timestamp) -> Option<Finding> {
+    in_component(bytes, now).map(Report::finding)
 }
 
 /// What is known about the token of a component, a core module or a provider archive, if there is one.
@@ -246,10 +241,10 @@ impl Report {
         }
     }
 
-    /// The finding of a case; `via` is where the bytes came from.
-    fn finding(self, via: &str) -> Finding {
+    /// The finding of a case.
+    fn finding(self) -> Finding {
         let source = CandidateSource {
-            via: via.to_owned(),
+            via: "component".to_owned(),
             name: self.section,
             index: None,
             media_type: None,
