@@ -23,7 +23,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError};
 use crate::outage::{NoAnswer, Outage};
-use crate::{audit, gate, identity, service};
+use crate::{audit, evidence, gate, identity, service};
 
 /// The hidden subcommand under which this binary is the attached host.
 #[cfg(feature = "host")]
@@ -217,6 +217,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(fault) = error.downcast_ref::<audit::StartError>() {
         return fault.hint();
+    }
+    if let Some(fault) = error.downcast_ref::<evidence::StartError>() {
+        return fault.hint().map(Into::into);
+    }
+    if let Some(misuse) = error.downcast_ref::<verify::Misuse>() {
+        return Some(misuse.hint().to_owned());
     }
     error.chain().find_map(|source| {
         if let Some(outage) = source.downcast_ref::<Outage>() {

@@ -6,9 +6,11 @@
 //! policy wants is for the policy; here everybody whose bundle verifies is named.
 
 mod certificate;
+mod checks;
 mod claim;
 mod collector;
 mod document;
+mod examination;
 mod exhibit;
 mod foreign_json;
 #[doc(hidden)]
@@ -23,6 +25,8 @@ mod revocation;
 mod settings;
 mod standing;
 mod statement;
+mod stops;
+mod told;
 mod tree;
 mod trust;
 mod tuf;
@@ -30,7 +34,9 @@ mod upkeep;
 mod verify;
 mod wascap;
 
+pub use self::checks::{Check, Checks, Failure, Step};
 pub use self::collector::Collector;
+pub use self::examination::{Examination, Examined};
 pub use self::exhibit::Exhibit;
 pub use self::memory::MemoryFault;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
@@ -38,10 +44,11 @@ pub use self::rejection::Rejection;
 pub use self::revocation::{ListFault, RevocationList, RevocationSettings};
 pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
 pub use self::standing::{Standing, basis};
-pub use self::tree::tree;
+pub use self::tree::{examined_tree, tree};
 pub use self::trust::Trust;
 pub use self::tuf::TufSource;
 pub use self::upkeep::Upkeep;
+pub use self::verify::Aside;
 pub use self::wascap::{
     Carrier as WascapCarrier, Report as WascapReport, Status as WascapStatus, report as wascap_report,
     text as wascap_text,

@@ -1,5 +1,6 @@
 //! One bundle against one trusted root: what a conformance client and an offline check ask.
 
+use super::checks::Checks;
 use super::claim::{Claim, Versions};
 use super::rejection::{Fault, Rejection};
 use super::settings::StartError;
@@ -68,13 +69,14 @@ pub fn verify_bundle(
         Subject::Digest(digest) => About { digest, bytes: None },
     };
     let claim = Claim::read(bundle, Versions::Any).map_err(OneBundleError::Rejected)?;
+    let mut checks = Checks::default();
     let verified = match expected {
         Expected::Identity { san, issuer } => {
-            by_certificate(&[root], about, claim).and_then(|verified| by_whom(verified, san, issuer))
+            by_certificate(&[root], about, claim, &mut checks).and_then(|verified| by_whom(verified, san, issuer))
         }
         Expected::Key { pem } => {
             let key = Key::parse("key", pem.as_bytes())?;
-            by_key(&[root], &[key], "", about, claim)
+            by_key(&[root], &[key], "", about, claim, &mut checks)
         }
     };
     match verified {

@@ -1,15 +1,38 @@
 //! Evidence as a tree that a person reads.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use super::checks::{Check, Checks, Step};
+use super::examination::Examination;
 use super::rejection::printable;
+use super::told;
 use crate::case::{
     CandidateSource, Evidence, Finding, FindingKind, RejectedFinding, SanKind, Signer, TrustFacts, TrustKind,
     VerifiedFinding,
 };
 
-/// One line for each candidate, what was found indented below it; ends with a line break.
+/// A stored case's evidence: one line for each candidate, below it what was found and what its words tell of the checks;
+/// ends with a line break.
 pub fn tree(evidence: &Evidence) -> String {
+    let mut text = head(evidence, "");
+    for finding in &evidence.findings {
+        finding_lines(&mut text, finding, &told::checks(evidence, finding));
+    }
+    text
+}
+
+/// The same of an examination: with every check that was made, each with its time.
+pub fn examined_tree(examination: &Examination) -> String {
+    let wanted = examination.candidates().filter(|(_, examined)| examined.checks.are_passed()).count();
+    let mut text = head(examination.evidence(), &format!(" ({wanted} wanted)"));
+    for (finding, examined) in examination.candidates() {
+        finding_lines(&mut text, finding, &examined.checks);
+    }
+    text
+}
+
+fn head(evidence: &Evidence, wanted: &str) -> String {
     let mut text = String::new();
     let verified = evidence.findings.iter().filter(|finding| matches!(finding, Finding::Verified(_))).count();
     let rejected = evidence.findings.len() - verified;
@@ -17,31 +40,52 @@ pub fn tree(evidence: &Evidence) -> String {
         [] => "nowhere".to_owned(),
         places => places.iter().map(|place| printable(place)).collect::<Vec<_>>().join(", "),
     };
-    line(&mut text, 0, &format!("evidence: {verified} verified, {rejected} rejected; looked in {looked_in}"));
+    line(&mut text, 0, &format!("evidence: {verified} verified{wanted}, {rejected} rejected; looked in {looked_in}"));
     for trust in &evidence.trust {
         line(&mut text, 1, &trusted(trust));
     }
     if evidence.trust.is_empty() {
         line(&mut text, 1, "trust      none configured");
     }
-    for finding in &evidence.findings {
-        match finding {
-            Finding::Verified(finding) => verified_lines(&mut text, finding),
-            Finding::Rejected(finding) => rejected_lines(&mut text, finding),
-        }
+    for defect in &evidence.revoked {
+        line(&mut text, 1, &format!("revoked    {}", printable(&defect.detail)));
     }
     text
 }
 
-fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
+fn finding_lines(text: &mut String, finding: &Finding, checks: &Checks) {
+    match finding {
+        Finding::Verified(finding) => verified_lines(text, finding, checks),
+        Finding::Rejected(finding) => rejected_lines(text, finding),
+    }
+    for step in checks.steps() {
+        step_lines(text, step);
+    }
+    if let Some(failure) = checks.failure() {
+        // What failed stands last, and why below it.
+        match failure.halves() {
+            Some((expected, found)) => {
+                row(text, 3, "expected", expected);
+                row(text, 3, "found", found);
+            }
+            None => row(text, 3, "because", &failure.detail),
+        }
+    }
+    if !checks.not_reached().is_empty() {
+        row(text, 2, "not reached", &names(checks.not_reached()));
+    }
+}
+
+fn verified_lines(text: &mut String, finding: &VerifiedFinding, checks: &Checks) {
     let kind = match finding.kind {
         FindingKind::Signature => "signature",
         FindingKind::Attestation => "attestation",
         FindingKind::WascapClaims => "wascap claims",
     };
-    line(text, 1, &format!("verified   {kind} {}", candidate(&finding.source)));
+    let verdict = if checks.failure().is_some() { "unwanted" } else { "verified" };
+    line(text, 1, &format!("{verdict:<10} {kind} {}", candidate(&finding.source)));
     if let Some(predicate_type) = &finding.predicate_type {
-        row(text, "says", predicate_type);
+        row(text, 2, "says", predicate_type);
     }
     match &finding.signer {
         Signer::Keyless { issuer, san, claims } => {
@@ -49,40 +93,85 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
                 SanKind::Uri => "URI",
                 SanKind::Email => "e-mail",
             };
-            row(text, "signed by", &format!("{} ({kind})", san.value));
-            row(text, "issuer", issuer);
+            row(text, 2, "signed by", &format!("{} ({kind})", san.value));
+            row(text, 2, "issuer", issuer);
             for (name, value) in claims {
-                row(text, "claim", &format!("{name} = {value}"));
+                row(text, 2, "claim", &format!("{name} = {value}"));
             }
-            row(text, "trust", &format!("{}: certificate, SCT, log entry", finding.trust));
+            row(text, 2, "trust", &format!("{}: certificate, SCT, log entry", finding.trust));
         }
         Signer::Key { name, keyid } => {
-            row(text, "signed by", &format!("key {name} (sha256:{keyid})"));
-            row(text, "trust", &format!("{}: key, log entry", finding.trust));
+            row(text, 2, "signed by", &format!("key {name} (sha256:{keyid})"));
+            row(text, 2, "trust", &format!("{}: key, log entry", finding.trust));
         }
         Signer::Certificate { authority, san } => {
-            row(text, "signed by", &format!("{} (certificate of {authority})", san.value));
-            row(text, "trust", &finding.trust);
+            row(text, 2, "signed by", &format!("{} (certificate of {authority})", san.value));
+            row(text, 2, "trust", &finding.trust);
         }
         Signer::LegacyNkey { issuer, subject } => {
-            row(text, "signed by", &format!("nkey {issuer}"));
-            row(text, "calls it", subject);
+            row(text, 2, "signed by", &format!("nkey {issuer}"));
+            row(text, 2, "calls it", subject);
         }
     }
     for time in &finding.times {
-        row(text, "time", &time.to_string());
+        row(text, 2, "time", &time.to_string());
     }
 }
 
 fn rejected_lines(text: &mut String, finding: &RejectedFinding) {
     line(text, 1, &format!("rejected   {} {}", finding.code, candidate(&finding.source)));
-    match finding.detail.strip_prefix("expected ").and_then(|rest| rest.rsplit_once(", found ")) {
-        Some((expected, found)) => {
-            row(text, "expected", expected);
-            row(text, "found", found);
+}
+
+/// A row for each check where it has its own time; one for all where there are none.
+fn step_lines(text: &mut String, step: &Step) {
+    let Step { passed, failed, calls, took } = step;
+    match (calls, took) {
+        (0, None) => {
+            if !passed.is_empty() {
+                row(text, 2, "passed", &names(passed));
+            }
+            failed_row(text, 2, failed, "");
         }
-        None => row(text, "because", &finding.detail),
+        (0, Some(took)) => {
+            for check in passed {
+                row(text, 2, "passed", &timed(check.as_words(), *took));
+            }
+            failed_row(text, 2, failed, &format!(", {}", milliseconds(*took)));
+        }
+        (calls, took) => {
+            let took = took.map_or_else(|| "remembered".to_owned(), milliseconds);
+            let what = match calls {
+                1 => "in one call of sigstore-verify".to_owned(),
+                calls => format!("in {calls} calls of sigstore-verify, one for each root or key"),
+            };
+            line(text, 2, &format!("{what}, {took}"));
+            for check in passed {
+                row(text, 3, "passed", check.as_words());
+            }
+            failed_row(text, 3, failed, "");
+        }
     }
+}
+
+fn failed_row(text: &mut String, depth: usize, failed: &[Check], took: &str) {
+    match failed {
+        [] => {}
+        [one] => row(text, depth, "failed", &format!("{}{took}", one.as_words())),
+        several => row(text, depth, "failed", &format!("one of these: {}{took}", names(several))),
+    }
+}
+
+fn timed(words: &str, took: Duration) -> String {
+    format!("{words}, {}", milliseconds(took))
+}
+
+/// `0.57 ms`.
+fn milliseconds(took: Duration) -> String {
+    format!("{:.2} ms", took.as_secs_f64() * 1000.0)
+}
+
+fn names(checks: &[Check]) -> String {
+    checks.iter().map(|check| check.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn trusted(trust: &TrustFacts) -> String {
@@ -114,8 +203,8 @@ fn candidate(source: &CandidateSource) -> String {
     shown
 }
 
-fn row(text: &mut String, name: &str, value: &str) {
-    line(text, 2, &format!("{name:<10} {}", printable(value)));
+fn row(text: &mut String, depth: usize, name: &str, value: &str) {
+    line(text, depth, &format!("{name:<10} {}", printable(value)));
 }
 
 fn line(text: &mut String, depth: usize, content: &str) {
