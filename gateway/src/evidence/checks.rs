@@ -167,7 +167,6 @@ impl Failure {
     }
 }
 
-
 impl Checks {
     /// None made yet; `last` are those that follow the verification.
     pub(super) fn begin(last: &[Check]) -> Self {

@@ -5,6 +5,8 @@
 //! (`legacy/`). Whether the signer is one that the
 //! policy wants is for the policy; here everybody whose bundle verifies is named.
 
+mod by_certificate;
+mod by_key;
 mod certificate;
 mod checks;
 mod claim;
@@ -12,9 +14,11 @@ mod collector;
 mod document;
 mod examination;
 mod exhibit;
+mod explain;
 mod foreign_json;
 #[doc(hidden)]
 pub mod fuzzing;
+mod key;
 mod legacy;
 pub mod limits;
 mod memory;
@@ -22,8 +26,10 @@ mod one_bundle;
 mod predicates;
 mod rejection;
 mod revocation;
+mod root;
 mod settings;
 mod standing;
+mod start_error;
 mod statement;
 mod stops;
 mod told;
@@ -42,8 +48,9 @@ pub use self::memory::MemoryFault;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
 pub use self::rejection::Rejection;
 pub use self::revocation::{ListFault, RevocationList, RevocationSettings};
-pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
+pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings};
 pub use self::standing::{Standing, basis};
+pub use self::start_error::StartError;
 pub use self::tree::{examined_tree, tree};
 pub use self::trust::Trust;
 pub use self::tuf::TufSource;

@@ -55,7 +55,8 @@ impl Statement {
             return Err(mismatch("`predicateType` to name one", "an empty text"));
         }
         let sha256 = subjects(fields.get("subject"))?;
-        let annotations = if predicate_type == COSIGN_SIGN { annotations(fields.get("subject")) } else { BTreeMap::new() };
+        let annotations =
+            if predicate_type == COSIGN_SIGN { annotations(fields.get("subject")) } else { BTreeMap::new() };
         let predicate = fields.remove("predicate");
         if let Some(predicate) = &predicate {
             integers_are_exact(predicate)?;

@@ -104,7 +104,8 @@ pub(super) fn stop(error: &Error, by: SignedBy, bundle: &Bundle) -> Stop {
 /// Whether each promise in the bundle says a time, as those of Rekor v1 do.
 fn is_promised_with_times(bundle: &Bundle) -> bool {
     let entries = &bundle.verification_material.tlog_entries;
-    entries.iter().filter(|entry| entry.inclusion_promise.is_some()).all(|entry| {
-        entry.integrated_time.is_some() && entry.kind_version != KindVersion::HashedRekordV002
-    })
+    entries
+        .iter()
+        .filter(|entry| entry.inclusion_promise.is_some())
+        .all(|entry| entry.integrated_time.is_some() && entry.kind_version != KindVersion::HashedRekordV002)
 }

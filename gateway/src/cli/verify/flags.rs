@@ -123,7 +123,8 @@ const TIMEOUT_MAX_S: i64 = 60 * 60;
 
 /// `30s`, `3m0s`, `1h`: as Go writes them.
 fn timeout(text: &str) -> Result<SignedDuration, Misuse> {
-    let expected = || Misuse::new("expected a time of more than nothing and at most an hour", "such as `30s` or `3m0s`");
+    let expected =
+        || Misuse::new("expected a time of more than nothing and at most an hour", "such as `30s` or `3m0s`");
     match text.parse::<SignedDuration>() {
         Ok(duration) if duration > SignedDuration::ZERO && duration.as_secs() < TIMEOUT_MAX_S => Ok(duration),
         Ok(duration) if duration == SignedDuration::from_secs(TIMEOUT_MAX_S) => Ok(duration),

@@ -105,7 +105,8 @@ fn hint(subject: &Subject<'_>, wanted: &Wanted, examination: &Examination, barre
     let reached = |check: Check| failed.iter().any(|checks| checks.steps().iter().any(|s| s.failed.contains(&check)));
     let code = |code: Code| failed.iter().any(|checks| checks.failure().is_some_and(|f| f.code == Some(code.clone())));
     if reached(Check::Wanted) {
-        "something else verified: compare `expected` with `found` above; patterns match in full (`docs/verify.md`)".into()
+        "something else verified: compare `expected` with `found` above; patterns match in full (`docs/verify.md`)"
+            .into()
     } else if code(Code::CERTIFICATE_UNTRUSTED) || code(Code::LOG_UNKNOWN) {
         "name the root of the Sigstore that signed it with `--trusted-root FILE`".into()
     } else if code(Code::KEY_NOT_TRUSTED) {

@@ -28,9 +28,7 @@ use crate::case::{
     Reference, Timestamp,
 };
 use crate::config::Config;
-use crate::evidence::{
-    self, Collector, Examination, Exhibit, KeySettings, RootSettings, RootSource, Settings,
-};
+use crate::evidence::{self, Collector, Examination, Exhibit, KeySettings, RootSettings, RootSource, Settings};
 use crate::gate;
 use crate::outage::{Outage, Peer};
 use crate::registry::Registry;
@@ -47,7 +45,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let settings = settings(&config.evidence, &trust, key.as_deref());
     if settings.roots.is_empty() {
         let what = "no Sigstore is trusted, so no signature verifies";
-        return Err(Misuse::new(what, "add `--trusted-root FILE`, or roots to `[evidence]` of the configuration").into());
+        return Err(
+            Misuse::new(what, "add `--trusted-root FILE`, or roots to `[evidence]` of the configuration").into()
+        );
     }
     let work = async {
         if let Some(file) = inspect::as_file(&component) {

@@ -48,12 +48,7 @@ impl RegistryFlags {
     ///
     /// # Errors
     /// Half a credential, or two; a certificate authority for plain HTTP.
-    pub(super) fn put_over(
-        self,
-        settings: &mut Settings,
-        name: &str,
-        environment: Environment,
-    ) -> Result<(), Misuse> {
+    pub(super) fn put_over(self, settings: &mut Settings, name: &str, environment: Environment) -> Result<(), Misuse> {
         if self.first().is_none() && environment.token.is_none() {
             return Ok(());
         }

@@ -150,7 +150,8 @@ impl By {
                     None => "nobody is named who must have signed".to_owned(),
                     Some(flag) => format!("`{flag}` says nothing of who must have signed"),
                 };
-                let hint = "add `--certificate-identity` (or `-regexp`) with `--certificate-oidc-issuer`, or `--key` alone";
+                let hint =
+                    "add `--certificate-identity` (or `-regexp`) with `--certificate-oidc-issuer`, or `--key` alone";
                 return Err(Misuse::new(what, hint));
             }
         };

@@ -104,7 +104,9 @@ fn the_signed_empty_component_and_module_are_byte_exact_and_verify() {
         );
         assert_eq!(report.digest, Some(Digest::of(token.as_bytes())));
         assert_eq!(report.revision, Some(3));
-        let Some(Finding::Verified(finding)) = embedded(&signed, now(), &mut Checks::default()) else { panic!("no verified finding") };
+        let Some(Finding::Verified(finding)) = embedded(&signed, now(), &mut Checks::default()) else {
+            panic!("no verified finding")
+        };
         assert_eq!((finding.source.via.as_str(), finding.source.name.as_str()), ("component", "wasmcloud_jwt"));
         assert_eq!((finding.kind, finding.trust.as_str()), (FindingKind::WascapClaims, "wascap"));
         let (issuer, subject) = (account().issuer(), account().module());
