@@ -11,6 +11,7 @@ mod explain;
 mod files;
 mod inspect;
 pub mod log;
+mod one_command;
 pub mod policy;
 mod serve;
 mod verify;

@@ -63,12 +63,16 @@ fn finding_lines(text: &mut String, finding: &Finding, checks: &Checks) {
     }
     if let Some(failure) = checks.failure() {
         // What failed stands last, and why below it.
+        let depth = match checks.steps().last() {
+            Some(step) if !step.failed.is_empty() => 3 + usize::from(step.calls > 0),
+            _ => 2,
+        };
         match failure.halves() {
             Some((expected, found)) => {
-                row(text, 3, "expected", expected);
-                row(text, 3, "found", found);
+                row(text, depth, "expected", expected);
+                row(text, depth, "found", found);
             }
-            None => row(text, 3, "because", &failure.detail),
+            None => row(text, depth, "because", &failure.detail),
         }
     }
     if !checks.not_reached().is_empty() {
@@ -98,11 +102,11 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding, checks: &Checks)
             for (name, value) in claims {
                 row(text, 2, "claim", &format!("{name} = {value}"));
             }
-            row(text, 2, "trust", &format!("{}: certificate, SCT, log entry", finding.trust));
+            row(text, 2, "trust", &finding.trust);
         }
         Signer::Key { name, keyid } => {
             row(text, 2, "signed by", &format!("key {name} (sha256:{keyid})"));
-            row(text, 2, "trust", &format!("{}: key, log entry", finding.trust));
+            row(text, 2, "trust", &finding.trust);
         }
         Signer::Certificate { authority, san } => {
             row(text, 2, "signed by", &format!("{} (certificate of {authority})", san.value));
@@ -127,8 +131,10 @@ fn step_lines(text: &mut String, step: &Step) {
     let Step { passed, failed, calls, took } = step;
     match (calls, took) {
         (0, None) => {
-            if !passed.is_empty() {
-                row(text, 2, "passed", &names(passed));
+            match &passed[..] {
+                [] => {}
+                [one] => row(text, 2, "passed", one.as_words()),
+                several => row(text, 2, "passed", &names(several)),
             }
             failed_row(text, 2, failed, "");
         }
@@ -227,7 +233,8 @@ mod tests {
     }
 
     fn rejected(name: &str, code: Code, detail: &str) -> Finding {
-        Finding::Rejected(RejectedFinding { source: source(name), code, detail: detail.into() })
+        let source = CandidateSource { digest: Some(Digest::of(b"x")), ..source(name) };
+        Finding::Rejected(RejectedFinding { source, code, detail: detail.into() })
     }
 
     #[test]
@@ -295,17 +302,23 @@ mod tests {
             signed by  https://github.com/acme/cart/.github/workflows/release.yml (URI)
             issuer     https://token.actions.githubusercontent.com
             claim      runner_environment = github-hosted
-            trust      public-good: certificate, SCT, log entry
+            trust      public-good
             time       2025-06-01T12:00:05Z
+            passed     received, room, digest, shape, form, times, certificate-chain, sct, log, binding, signature, entry, name, clock
           verified   attestation `sha256:bb` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             says       https://slsa.dev/provenance/v1
             signed by  key release (sha256:12ab)
-            trust      release: key, log entry
+            trust      release
+            passed     received, room, digest, shape, form, log, times, signature, binding, entry, subject, predicate, clock, predicate-room
           rejected   log-proof-missing `sha256:cc` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
-            expected   an inclusion proof on each log entry
-            found      none on entry 0 of 1
+            passed     received, room, digest
+            failed     size and shape
+              expected   an inclusion proof on each log entry
+              found      none on entry 0 of 1
           rejected   signature-invalid `evil\u{a}  verified   signature` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
-            because    invalid signature
+            passed     received, room, digest, shape
+            failed     signature
+              because    invalid signature
         ");
         insta::assert_snapshot!(tree(&Evidence::default()), @r"
         evidence: 0 verified, 0 rejected; looked in nowhere

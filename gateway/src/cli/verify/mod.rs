@@ -22,6 +22,7 @@ pub(crate) use self::misuse::Misuse;
 use self::upstream::Environment;
 use self::wanted::{KEY, Wanted};
 use super::files::small;
+use super::one_command::OneCommand;
 use super::{Global, Output, answer, inspect};
 use crate::case::{
     ArtifactFacts, Candidate, CandidateContent, CandidateSource, Candidates, ComponentFacts, Digest, Finding,
@@ -31,7 +32,6 @@ use crate::config::Config;
 use crate::evidence::{self, Collector, Examination, Exhibit, KeySettings, RootSettings, RootSource, Settings};
 use crate::gate;
 use crate::outage::{Outage, Peer};
-use crate::registry::Registry;
 
 /// The name of what `--trusted-root` gives, in findings.
 const ROOT: &str = "--trusted-root";
@@ -106,11 +106,11 @@ async fn of_reference(
 ) -> anyhow::Result<Looked> {
     let now = Timestamp::now();
     let collector = Collector::open(settings, &config.data_dir, now).await?;
-    let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
+    let once = OneCommand::open(&config.registry)?;
     let begin = Instant::now();
-    let artifact = registry.resolve(reference, now).await?;
+    let artifact = once.registry().resolve(reference, now).await?;
     let resolved = begin.elapsed();
-    let examination = gate::examine(&registry, &collector, &artifact, &[], now).await?;
+    let examination = gate::examine(once.registry(), &collector, &artifact, &[], now).await?;
     let took = vec![("resolved", resolved), ("collected and checked", begin.elapsed().saturating_sub(resolved))];
     let digest = *artifact.digest();
     let pinned = format!("{}/{}@{digest}", reference.registry(), reference.repository());
