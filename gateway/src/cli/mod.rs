@@ -81,7 +81,6 @@ enum Command {
     Admit(admit::Args),
     /// List what a component imports and exports
     Inspect(inspect::Args),
-    /// Check the signatures of a component; no policy, no record
     Verify(verify::Args),
     /// Answer sigstore-conformance: one bundle, verified or not
     Conformance(conformance::Args),

@@ -64,7 +64,7 @@ fn finding_lines(text: &mut String, finding: &Finding, checks: &Checks) {
     if let Some(failure) = checks.failure() {
         // What failed stands last, and why below it.
         let depth = match checks.steps().last() {
-            Some(step) if !step.failed.is_empty() => 3 + usize::from(step.calls > 0),
+            Some(step) if !step.failed.is_empty() => 3 + usize::from(is_nested(step)),
             _ => 2,
         };
         match failure.halves() {
@@ -126,37 +126,40 @@ fn rejected_lines(text: &mut String, finding: &RejectedFinding) {
     line(text, 1, &format!("rejected   {} {}", finding.code, candidate(&finding.source)));
 }
 
-/// A row for each check where it has its own time; one for all where there are none.
+/// A row for each check, with its time where it has one of its own.
 fn step_lines(text: &mut String, step: &Step) {
     let Step { passed, failed, calls, took } = step;
-    match (calls, took) {
-        (0, None) => {
+    let together = match (calls, passed.len() + failed.len(), took) {
+        (0, 1, Some(took)) => {
+            for check in passed {
+                row(text, 2, "passed", &format!("{}, {}", check.as_words(), milliseconds(*took)));
+            }
+            return failed_row(text, 2, failed, &format!(", {}", milliseconds(*took)));
+        }
+        // A stored case, or what is remembered: nobody knows how long it took.
+        (0, _, None) => {
             match &passed[..] {
                 [] => {}
                 [one] => row(text, 2, "passed", one.as_words()),
                 several => row(text, 2, "passed", &names(several)),
             }
-            failed_row(text, 2, failed, "");
+            return failed_row(text, 2, failed, "");
         }
-        (0, Some(took)) => {
-            for check in passed {
-                row(text, 2, "passed", &timed(check.as_words(), *took));
-            }
-            failed_row(text, 2, failed, &format!(", {}", milliseconds(*took)));
-        }
-        (calls, took) => {
-            let took = took.map_or_else(|| "remembered".to_owned(), milliseconds);
-            let what = match calls {
-                1 => "in one call of sigstore-verify".to_owned(),
-                calls => format!("in {calls} calls of sigstore-verify, one for each root or key"),
-            };
-            line(text, 2, &format!("{what}, {took}"));
-            for check in passed {
-                row(text, 3, "passed", check.as_words());
-            }
-            failed_row(text, 3, failed, "");
-        }
+        (0, ..) => "in one look".to_owned(),
+        (1, ..) => "in one call of sigstore-verify".to_owned(),
+        (calls, ..) => format!("in {calls} calls of sigstore-verify, one for each root or key"),
+    };
+    let took = took.map_or_else(|| "remembered".to_owned(), milliseconds);
+    line(text, 2, &format!("{together}, {took}"));
+    for check in passed {
+        row(text, 3, "passed", check.as_words());
     }
+    failed_row(text, 3, failed, "");
+}
+
+/// Whether its checks share one time.
+fn is_nested(step: &Step) -> bool {
+    step.calls > 0 || step.took.is_some() && step.passed.len() + step.failed.len() > 1
 }
 
 fn failed_row(text: &mut String, depth: usize, failed: &[Check], took: &str) {
@@ -165,10 +168,6 @@ fn failed_row(text: &mut String, depth: usize, failed: &[Check], took: &str) {
         [one] => row(text, depth, "failed", &format!("{}{took}", one.as_words())),
         several => row(text, depth, "failed", &format!("one of these: {}{took}", names(several))),
     }
-}
-
-fn timed(words: &str, took: Duration) -> String {
-    format!("{words}, {}", milliseconds(took))
 }
 
 /// `0.57 ms`.
@@ -183,7 +182,7 @@ fn names(checks: &[Check]) -> String {
 fn trusted(trust: &TrustFacts) -> String {
     let name = printable(&trust.name);
     match (trust.kind, trust.max_age_s) {
-        (TrustKind::SigstoreRoot, Some(max_age_s)) => {
+        (TrustKind::SigstoreRoot, Some(max_age_s)) if max_age_s < u64::MAX => {
             let stale = if trust.age_s > max_age_s { ", STALE" } else { "" };
             format!(
                 "trust      root {name}, {}, {} s old, at most {max_age_s} s{stale}",
@@ -191,7 +190,7 @@ fn trusted(trust: &TrustFacts) -> String {
                 trust.age_s
             )
         }
-        (TrustKind::SigstoreRoot, None) => {
+        (TrustKind::SigstoreRoot, _) => {
             format!("trust      root {name}, {}, {} s old", trust.digest.short(), trust.age_s)
         }
         (TrustKind::Key, _) => format!("trust      key {name}, {}", trust.digest.short()),

@@ -26,7 +26,7 @@ async fn a_file_is_told_as_a_reference_is() {
     HOME/cart.wasm sha256:HEX
       checked in N ms
       evidence: 1 verified (1 wanted), 0 rejected; looked in file, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         verified   signature `HOME/cart.sigstore.json` from file
           says       https://sigstore.dev/cosign/sign/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
@@ -59,7 +59,7 @@ async fn a_file_is_told_as_a_reference_is() {
     HOME/cart.wasm sha256:HEX
       checked in N ms
       evidence: 0 verified (0 wanted), 1 rejected; looked in file, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         rejected   timestamp-missing `HOME/cart.sigstore.json` from file
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -70,10 +70,11 @@ async fn a_file_is_told_as_a_reference_is() {
             failed     times: time-stamps, the log's promise
               because    no verified timestamp: No verified timestamp found. V1 bundles require either an RFC3161 timestamp or a tlog entry with both an integrated time and an inclusion_promise (SET).
           not reached certificate-chain, sct, log, signature, binding, entry, name, subject, clock, wanted
-    witgate: error: `HOME/cart.wasm` (sha256:HEX…) is not verified: wanted a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
+    witgate: error: `HOME/cart.wasm` (sha256:HEX…) is not verified
+      wanted             a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
       timestamp-missing  `HOME/cart.sigstore.json` from file: no verified timestamp: No verified timestamp found. V1 bundles require either an RFC3161 timestamp or a tlog entry with both an integrated time and an inclusion_promise (SET).
-      looked in          file: Sigstore bundles 1
-      looked in          component: wasmCloud 1.x tokens none
+      looked in          file for Sigstore bundles: 1
+      looked in          component for a wasmCloud 1.x token: none
     witgate: hint: see what each code means in `docs/reasons.md`
     ");
 }
@@ -161,14 +162,15 @@ async fn a_token_in_the_file_is_shown_and_is_no_signature() {
     HOME/cart.wasm sha256:HEX
       checked in N ms
       evidence: 2 verified (1 wanted), 0 rejected; looked in file, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         unwanted   wascap claims `wasmcloud_jwt` from component
           signed by  nkey ACCOUNT
           calls it   MODULE
-          passed     size and shape, N ms
-          passed     signature, N ms
-          passed     subject is exactly its SHA-256, N ms
-          passed     token is valid now, N ms
+          in one look, N ms
+            passed     size and shape
+            passed     signature
+            passed     subject is exactly its SHA-256
+            passed     token is valid now
           failed     wanted on the command line, N ms
             expected   a signature
             found      a wasmCloud 1.x token

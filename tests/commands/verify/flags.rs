@@ -151,14 +151,16 @@ async fn a8_1_a9_3_every_flag_decides_something() {
     );
     let home = tempfile::tempdir().unwrap();
     let help = stdout(&witgate(home.path()).args(["verify", "--help"]).output().unwrap());
-    let global = ["--config", "--data-dir", "--output", "--help"];
-    let flags = regex::Regex::new(r"(?m)^ +(?:-[a-z], )?(--[a-z-]+)").unwrap();
-    let there: BTreeSet<String> = flags
-        .captures_iter(&help)
-        .map(|found| found[1].to_owned())
-        .filter(|flag| !global.contains(&flag.as_str()))
-        .collect();
+    let there = flags_of(&help);
     assert_eq!(there, known, "each flag of the help is tried, and no other");
+}
+
+/// The flags that a help text lists, without those that every command has.
+pub(super) fn flags_of(help: &str) -> BTreeSet<String> {
+    let global = ["--config", "--data-dir", "--output", "--help"];
+    let flag = regex::Regex::new(r"(?m)^ +(?:-[a-z], )?(--[a-z-]+)").unwrap();
+    let there = flag.captures_iter(help).map(|found| found[1].to_owned());
+    there.filter(|flag| !global.contains(&flag.as_str())).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

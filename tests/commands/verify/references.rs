@@ -16,7 +16,7 @@ async fn a_good_signature_is_told_check_by_check() {
     REGISTRY/acme/good:1 sha256:HEX
       resolved in N ms, collected and checked in N ms
       evidence: 1 verified (1 wanted), 0 rejected; looked in referrers-api, cosign-tags, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         verified   signature `sha256:HEX` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
           says       https://sigstore.dev/cosign/sign/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
@@ -54,12 +54,13 @@ async fn what_nobody_signed_says_where_it_was_looked_for_and_how_to_sign() {
     REGISTRY/acme/unsigned:1 sha256:HEX
       resolved in N ms, collected and checked in N ms
       evidence: 0 verified (0 wanted), 0 rejected; looked in referrers-api, fallback-tag, cosign-tags, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
-    witgate: error: `REGISTRY/acme/unsigned:1` (sha256:HEX…) is not verified: wanted a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
-      looked in  referrers-api: Sigstore bundles none
-      looked in  fallback-tag: Sigstore bundles none
-      looked in  cosign-tags: signatures of cosign 2 none, attestations of cosign 2 none
-      looked in  component: wasmCloud 1.x tokens none
+        trust      root --trusted-root, sha256:HEX…, N s old
+    witgate: error: `REGISTRY/acme/unsigned:1` (sha256:HEX…) is not verified
+      wanted     a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
+      looked in  referrers-api for Sigstore bundles: none
+      looked in  fallback-tag for Sigstore bundles: none
+      looked in  cosign-tags for signatures of cosign 2: none, for attestations: none
+      looked in  component for a wasmCloud 1.x token: none
     witgate: hint: nobody signed it: `cosign sign REGISTRY/acme/unsigned@sha256:HEX`
     ");
     let attested = stage.verify(&pushed.reference, &[&BY_SIGNER[..], &["--type", "spdxjson"]].concat());
@@ -99,17 +100,18 @@ async fn a26_2_mixed_evidence_says_how_each_one_missed() {
     let (first, hint) = (lines.remove(0), lines.pop().unwrap());
     lines.sort();
     insta::assert_snapshot!(format!("{first}\n{}\n{hint}", lines.join("\n")), @r"
-    witgate: error: `REGISTRY/acme/mixed:1` (sha256:HEX…) is not verified: wanted a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
+    witgate: error: `REGISTRY/acme/mixed:1` (sha256:HEX…) is not verified
       bundle-malformed         `sha256:HEX` from referrers-api: the bundle cannot be read: no JSON at line 1, column 1
       certificate-untrusted    `sha256:HEX` from referrers-api: expected a certificate by an authority of `--trusted-root`, found one by `O=witgate.test, CN=witgate-intermediate`
       identity-mismatch        `sha256:HEX` from referrers-api: expected the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main`, found URI `https://github.com/mallory/x/.github/workflows/x.yml@refs/heads/x`
       key-not-trusted          `sha256:HEX` from referrers-api: signed by a managed key, but no key is trusted: add one under `[[evidence.keys]]`
       log-proof-missing        `sha256-HEX.sig#0` from cosign-tags: expected the log's `SignedEntryTimestamp` in the annotation `dev.sigstore.cosign/bundle`, found none
-      looked in                component: wasmCloud 1.x tokens none
-      looked in                cosign-tags: signatures of cosign 2 1, attestations of cosign 2 1
-      looked in                referrers-api: Sigstore bundles 5
+      looked in                component for a wasmCloud 1.x token: none
+      looked in                cosign-tags for signatures of cosign 2: 1, for attestations: 1
+      looked in                referrers-api for Sigstore bundles: 5
       predicate-type-mismatch  `sha256-HEX.att#0` from cosign-tags: expected a signature, found an attestation of the type `https://slsa.dev/provenance/v1`
       sct-invalid              `sha256:HEX` from referrers-api: invalid signed certificate timestamp: certificate is missing SCT extension (Signed Certificate Timestamp)
+      wanted                   a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
     witgate: hint: something else verified: compare `expected` with `found` above; patterns match in full (`docs/verify.md`)
     ");
     // One good one beside all of them is enough.
@@ -131,7 +133,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
     REGISTRY/acme/legacy:1 sha256:HEX
       resolved in N ms, collected and checked in N ms
       evidence: 2 verified (1 wanted), 0 rejected; looked in referrers-api, fallback-tag, cosign-tags, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         unwanted   attestation `sha256-HEX.att#0` from cosign-tags, application/vnd.dsse.envelope.v1+json
           says       https://slsa.dev/provenance/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
@@ -194,7 +196,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
     REGISTRY/acme/keyed:1 sha256:HEX
       resolved in N ms, collected and checked in N ms
       evidence: 1 verified (1 wanted), 0 rejected; looked in referrers-api, cosign-tags, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         trust      key --key, sha256:HEX…
         verified   signature `sha256:HEX` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
           says       https://sigstore.dev/cosign/sign/v1
@@ -225,7 +227,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
     REGISTRY/acme/attested:1 sha256:HEX
       resolved in N ms, collected and checked in N ms
       evidence: 1 verified (1 wanted), 0 rejected; looked in referrers-api, cosign-tags, component
-        trust      root --trusted-root, sha256:HEX…, N s old, at most HEX s
+        trust      root --trusted-root, sha256:HEX…, N s old
         verified   attestation `sha256:HEX` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
           says       https://slsa.dev/provenance/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)

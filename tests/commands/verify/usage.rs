@@ -238,7 +238,15 @@ async fn help_says_where_we_differ() {
     let output = witgate(home.path()).args(["verify", "--help"]).env("COLUMNS", "120").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!(stdout(&output), @r"
-    Check the signatures of a component; no policy, no record
+    Check who signed a component, check by check; no policy, no record
+
+    The flags are cosign's, with these differences. A regular expression must match ALL of a subject or an issuer, and stays
+    within one host or domain; cosign's match anywhere. Exactly one flag says the identity and one the issuer. `--key` names
+    a file. Nobody is trusted by default. `docs/verify.md` compares the flags one by one.
+
+    Without `--type` a signature is wanted, with it an attestation. Every check of every candidate is told, with its time.
+
+    Exit codes: 0 verified, 1 not, 2 usage or configuration, 3 no answer.
 
     Usage: witgate verify [OPTIONS] <COMPONENT>
 
@@ -251,6 +259,11 @@ async fn help_says_where_we_differ() {
               Configuration file (TOML); see `witgate.example.toml`
               
               [env: WITGATE_CONFIG=]
+
+      -t, --timeout <DURATION>
+              How long all of it may take, such as 30s or 3m0s: no answer then, exit code 3
+              
+              [default: 3m0s]
 
           --data-dir <DIR>
               Folder of the log, the cache and the keys [default: the XDG state folder]
@@ -335,10 +348,5 @@ async fn help_says_where_we_differ() {
 
           --allow-http-registry
               Speak plain HTTP; only to addresses of private networks
-
-      -t, --timeout <DURATION>
-              How long all of it may take, such as 30s or 3m0s: no answer then, exit code 3
-              
-              [default: 3m0s]
     ");
 }

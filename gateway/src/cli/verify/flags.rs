@@ -7,16 +7,22 @@ use jiff::SignedDuration;
 use super::misuse::Misuse;
 use crate::registry::GivenSecret;
 
-/// Who must have signed what, checked without policy and without a record.
+/// Check who signed a component, check by check; no policy, no record
 ///
-/// The flags are cosign's. They differ in this: a regular expression must match ALL of a subject or an issuer, within one host
-/// or domain; each of the identity and the issuer is said once; `--key` is a file. `docs/verify.md` compares them one by one.
+/// The flags are cosign's, with these differences. A regular expression must match ALL of a subject or an issuer, and stays
+/// within one host or domain; cosign's match anywhere. Exactly one flag says the identity and one the issuer. `--key` names a
+/// file. Nobody is trusted by default. `docs/verify.md` compares the flags one by one.
 ///
 /// Without `--type` a signature is wanted, with it an attestation. Every check of every candidate is told, with its time.
+///
+/// Exit codes: 0 verified, 1 not, 2 usage or configuration, 3 no answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// REGISTRY/REPOSITORY:TAG, REGISTRY/REPOSITORY@sha256:…, or a file (then with --bundle)
     pub(super) component: String,
+    /// How long all of it may take, such as 30s or 3m0s: no answer then, exit code 3
+    #[arg(short, long, value_name = "DURATION", default_value = "3m0s", value_parser = timeout)]
+    pub(super) timeout: SignedDuration,
     #[command(flatten)]
     pub(super) signer: SignerFlags,
     #[command(flatten)]
@@ -25,9 +31,6 @@ pub(crate) struct Args {
     pub(super) trust: TrustFlags,
     #[command(flatten)]
     pub(super) registry: RegistryFlags,
-    /// How long all of it may take, such as 30s or 3m0s: no answer then, exit code 3
-    #[arg(short, long, value_name = "DURATION", default_value = "3m0s", value_parser = timeout)]
-    pub(super) timeout: SignedDuration,
 }
 
 /// Who must have signed: a key, or an identity by an issuer.

@@ -38,9 +38,10 @@ pub(super) fn barred(evidence: &Evidence) -> Vec<(Code, String)> {
 /// The words, in the form of design section 5; ends with a line break.
 pub(super) fn words(subject: &Subject<'_>, wanted: &Wanted, examination: &Examination) -> String {
     let Subject { name, digest, .. } = subject;
-    let mut text = format!("witgate: error: `{name}` ({digest}) is not verified: wanted {wanted}\n");
+    let mut text = format!("witgate: error: `{name}` ({digest}) is not verified\n");
     let barred = barred(examination.evidence());
-    let mut rows: Vec<_> = barred.iter().map(|(code, detail)| (code.to_string(), detail.clone())).collect();
+    let mut rows = vec![("wanted".to_owned(), wanted.to_string())];
+    rows.extend(barred.iter().map(|(code, detail)| (code.to_string(), detail.clone())));
     for (finding, examined) in examination.candidates() {
         if let Some(failure) = examined.checks.failure() {
             let what = failure.code.as_ref().map_or("unwanted", Code::as_str);
@@ -75,10 +76,10 @@ fn place_with_count(place: &str, evidence: &Evidence) -> String {
             let layers = |suffix: &str| {
                 there(&|source| here(source) && source.name.split('#').next().is_some_and(|tag| tag.ends_with(suffix)))
             };
-            format!("{place}: signatures of cosign 2 {}, attestations of cosign 2 {}", layers(".sig"), layers(".att"))
+            format!("{place} for signatures of cosign 2: {}, for attestations: {}", layers(".sig"), layers(".att"))
         }
-        "component" => format!("{place}: wasmCloud 1.x tokens {}", there(&here)),
-        place => format!("{place}: Sigstore bundles {}", there(&here)),
+        "component" => format!("{place} for a wasmCloud 1.x token: {}", there(&here)),
+        place => format!("{place} for Sigstore bundles: {}", there(&here)),
     }
 }
 
