@@ -119,6 +119,9 @@ pub struct Checks {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
     not_reached: Vec<Check>,
+    /// What is usually asked of such a candidate, and was not: its root or key says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_asked: Vec<Check>,
     /// What follows the verification, whatever it is of.
     #[serde(skip)]
     last: Vec<Check>,
@@ -185,10 +188,10 @@ impl Checks {
     }
 
     /// What a stored case tells: what passed, and the one that failed if that can be told.
-    pub(super) fn told(passed: Vec<Check>, failed: Option<(Option<Check>, Failure)>) -> Self {
+    pub(super) fn told(passed: Vec<Check>, failed: Option<(Option<Check>, Failure)>, not_asked: Vec<Check>) -> Self {
         let (failed, failure) = failed.map_or((None, None), |(failed, failure)| (failed, Some(failure)));
         let step = Step { passed, failed: failed.into_iter().collect(), ..Step::default() };
-        Self { steps: vec![step], failure, ..Self::default() }
+        Self { steps: vec![step], failure, not_asked, ..Self::default() }
     }
 
     /// Says which checks are ahead, now that it is known what this is.
@@ -215,18 +218,28 @@ impl Checks {
     }
 
     /// The verifier said yes.
-    pub(super) fn answered(&mut self, Call { order, calls, took }: Call) {
-        self.add(Step { passed: order, calls, took: Some(took), ..Step::default() });
+    pub(super) fn answered(&mut self, call: Call, asked: Asked) {
+        self.waive(&asked);
+        let Call { calls, took } = call;
+        self.add(Step { passed: asked.order, calls, took: Some(took), ..Step::default() });
     }
 
     /// The verifier said no.
-    pub(super) fn stopped(&mut self, Call { order, calls, took }: Call, stop: Stop) {
+    pub(super) fn stopped(&mut self, call: Call, asked: Asked, stop: Stop) {
+        self.waive(&asked);
+        let Call { calls, took } = call;
         let (passed, failed) = match stop {
-            Stop::At(check) => (order.into_iter().take_while(|one| *one != check).collect(), vec![check]),
+            Stop::At(check) => (asked.order.into_iter().take_while(|one| *one != check).collect(), vec![check]),
             Stop::Beside(check) => (Vec::new(), vec![check]),
-            Stop::Unsaid => (Vec::new(), order),
+            Stop::Unsaid => (Vec::new(), asked.order),
         };
         self.add(Step { passed, failed, calls, took: Some(took) });
+    }
+
+    /// Notes what is not asked.
+    pub(super) fn waive(&mut self, asked: &Asked) {
+        self.not_reached.retain(|check| !asked.left_out.contains(check));
+        self.not_asked.clone_from(&asked.waived);
     }
 
     /// A part of them that can be remembered: made next, then joined.
@@ -238,6 +251,7 @@ impl Checks {
     pub(super) fn join(&mut self, part: &Self) {
         self.steps.extend(part.steps.iter().cloned());
         self.not_reached.clone_from(&part.not_reached);
+        self.not_asked.clone_from(&part.not_asked);
     }
 
     /// Adds a part that was made when the same bytes were looked at for the same artifact.
@@ -245,6 +259,7 @@ impl Checks {
         self.steps.extend(part.steps.iter().map(|step| Step { took: None, ..step.clone() }));
         let ahead = part.not_reached.iter().filter(|check| !part.last.contains(check));
         self.not_reached = ahead.chain(&self.last).copied().collect();
+        self.not_asked.clone_from(&part.not_asked);
     }
 
     fn add(&mut self, step: Step) {
@@ -284,6 +299,11 @@ impl Checks {
         }
     }
 
+    /// What is usually asked of such a candidate, and was not: its root or key says so.
+    pub fn not_asked(&self) -> &[Check] {
+        &self.not_asked
+    }
+
     /// Whether every check passed, that of being wanted included.
     pub fn are_passed(&self) -> bool {
         self.failure.is_none() && self.steps.iter().any(|step| step.passed.contains(&Check::Wanted))
@@ -291,18 +311,13 @@ impl Checks {
 }
 
 /// Calls of `sigstore-verify` for one candidate: each is one for us, so its checks share the time.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Call {
-    order: Vec<Check>,
     calls: u16,
     took: Duration,
 }
 
 impl Call {
-    /// None yet; `order` is the order in which the verifier checks.
-    pub(super) fn new(order: Vec<Check>) -> Self {
-        Self { order, calls: 0, took: Duration::ZERO }
-    }
-
     /// Asks once.
     pub(super) fn ask<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let begin = Instant::now();
@@ -311,6 +326,16 @@ impl Call {
         self.calls += 1;
         answer
     }
+}
+
+/// What one call is asked, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) order: Vec<Check>,
+    /// What is not in it.
+    pub(super) left_out: Vec<Check>,
+    /// Of those, what is usually asked of such a candidate.
+    pub(super) waived: Vec<Check>,
 }
 
 /// Where the verifier stopped.

@@ -1,9 +1,11 @@
 //! One bundle against one trusted root: what a conformance client and an offline check ask.
 
+use super::algorithm::Algorithm;
 use super::by_certificate::by_certificate;
 use super::by_key::by_key;
 use super::checks::Checks;
 use super::claim::{Claim, Versions};
+use super::demands::{Demands, LogDemand};
 use super::key::Key;
 use super::rejection::{Fault, Rejection};
 use super::root::Root;
@@ -36,6 +38,8 @@ pub enum Expected<'a> {
     Key {
         /// The PEM text.
         pem: &'a str,
+        /// What it signs with, as in `[[evidence.keys]]`.
+        algorithm: Option<Algorithm>,
     },
 }
 
@@ -66,7 +70,7 @@ pub fn verify_bundle(
     subject: Subject<'_>,
     expected: Expected<'_>,
 ) -> Result<Vec<Timestamp>, OneBundleError> {
-    let root = Root::parse("trusted-root", trusted_root_json, Timestamp::UNIX_EPOCH, u64::MAX)?;
+    let root = Root::parse("trusted-root", trusted_root_json, Timestamp::UNIX_EPOCH, u64::MAX, Demands::default())?;
     let about = match subject {
         Subject::Bytes(bytes) => About { digest: Digest::of(bytes), bytes: Some(bytes) },
         Subject::Digest(digest) => About { digest, bytes: None },
@@ -75,10 +79,10 @@ pub fn verify_bundle(
     let mut checks = Checks::default();
     let verified = match expected {
         Expected::Identity { san, issuer } => {
-            by_certificate(&[root], about, claim, &mut checks).and_then(|verified| by_whom(verified, san, issuer))
+            by_certificate([root].iter(), about, claim, &mut checks).and_then(|verified| by_whom(verified, san, issuer))
         }
-        Expected::Key { pem } => {
-            let key = Key::parse("key", pem.as_bytes())?;
+        Expected::Key { pem, algorithm } => {
+            let key = Key::parse("key", pem.as_bytes(), algorithm, LogDemand::Required)?;
             by_key(&[root], &[key], "", about, claim, &mut checks)
         }
     };

@@ -1,12 +1,12 @@
-//! The order in which `sigstore-verify` checks, and where in it an error says that it stopped.
+//! What `sigstore-verify` is asked in one call, in its order, and where in it an error says that it stopped.
 //!
 //! Its call is one for us (facts of 0.15.1: `verify_certificate` and `verify_public_key` in `src/verify.rs`). A variant says
 //! what was wrong and so where it stopped, except for a few that stand at several places.
 
-use sigstore_types::{Bundle, KindVersion, MediaType, SignatureContent};
+use sigstore_types::{Bundle, KindVersion, SignatureContent};
 use sigstore_verify::{CertificateError, Error, TransparencyLogError};
 
-use super::checks::{Check, Stop};
+use super::checks::{Asked, Check, Stop};
 use super::claim::Claim;
 use super::statement::COSIGN_SIGN;
 
@@ -29,22 +29,17 @@ pub(super) enum Signed {
 }
 
 impl Signed {
-    fn in_bundle(bundle: &Bundle) -> Self {
-        match &bundle.content {
+    fn by(claim: &Claim) -> Self {
+        match &claim.bundle.content {
             SignatureContent::DsseEnvelope(_) => Self::Statement,
-            _ if bundle.media_type == MediaType::Bundle0_1 => Self::Payload,
+            _ if claim.is_of_cosign_v2() => Self::Payload,
             _ => Self::Artifact,
         }
     }
 }
 
-/// What one call checks, in order.
-pub(super) fn order(by: SignedBy, bundle: &Bundle) -> Vec<Check> {
-    order_of(by, Signed::in_bundle(bundle))
-}
-
-/// The same, where the bundle is not at hand any more.
-pub(super) fn order_of(by: SignedBy, signed: Signed) -> Vec<Check> {
+/// The verifier's order.
+fn order(by: SignedBy, signed: Signed) -> Vec<Check> {
     let first: &[Check] = match by {
         SignedBy::Certificate => &[Check::Form, Check::Times, Check::CertificateChain, Check::Sct, Check::Log],
         SignedBy::Key => &[Check::Form, Check::Log, Check::Times],
@@ -57,17 +52,24 @@ pub(super) fn order_of(by: SignedBy, signed: Signed) -> Vec<Check> {
     [first, content].concat()
 }
 
+/// What one call is asked of a claim, without some.
+pub(super) fn asked(by: SignedBy, claim: &Claim, left_out: Vec<Check>, waived: Vec<Check>) -> Asked {
+    let mut order = order(by, Signed::by(claim));
+    order.retain(|check| !left_out.contains(check));
+    Asked { order, left_out, waived }
+}
+
 /// What is checked of a claim from here on: the call, then our own looks.
 pub(super) fn ahead(by: SignedBy, claim: &Claim) -> Vec<Check> {
     let attests = claim.statement.as_ref().is_some_and(|statement| statement.predicate_type != COSIGN_SIGN);
-    ahead_of(by, Signed::in_bundle(&claim.bundle), attests.then_some(Check::Predicate))
+    ahead_of(by, Signed::by(claim), attests.then_some(Check::Predicate))
 }
 
 /// The same, where the claim is not at hand any more; `predicate` is for attestations.
 pub(super) fn ahead_of(by: SignedBy, signed: Signed, predicate: Option<Check>) -> Vec<Check> {
     let name = (by == SignedBy::Certificate).then_some(Check::Name);
     let subject = (signed != Signed::Artifact).then_some(Check::Subject);
-    order_of(by, signed).into_iter().chain(name).chain(subject).chain(predicate).collect()
+    order(by, signed).into_iter().chain(name).chain(subject).chain(predicate).collect()
 }
 
 /// Where the verifier stopped with `error`.

@@ -3,7 +3,7 @@
 use super::checks::{Check, Checks, Failure};
 use super::stops::{Signed, SignedBy, ahead_of};
 use super::wascap;
-use crate::case::{Evidence, Finding, FindingKind, RejectedFinding, Signer, TrustKind, VerifiedFinding};
+use crate::case::{Evidence, Finding, FindingKind, RejectedFinding, Signer, TrustKind, VerifiedFinding, Waiver};
 use crate::reason::Code;
 
 /// What is checked of every candidate before it is known who signed.
@@ -16,13 +16,23 @@ pub(super) fn checks(evidence: &Evidence, finding: &Finding) -> Checks {
     match finding {
         Finding::Verified(finding) => {
             let listed = evidence.trust.iter().any(|trust| trust.kind == TrustKind::RevocationList);
-            Checks::told(passed(finding, listed.then_some(Check::Revocation)), None)
+            let mut passed = passed(finding, listed.then_some(Check::Revocation));
+            let not_asked = not_asked(finding);
+            passed.retain(|check| !not_asked.contains(check));
+            Checks::told(passed, None, not_asked)
         }
         Finding::Rejected(finding) => {
             let (passed, failed) = stopped(finding);
-            Checks::told(passed, Some((failed, Failure::of(finding))))
+            Checks::told(passed, Some((failed, Failure::of(finding))), Vec::new())
         }
     }
+}
+
+/// What its trust waives, as far as it was not there.
+fn not_asked(finding: &VerifiedFinding) -> Vec<Check> {
+    let waived = [(Waiver::Sct, &[Check::Sct][..]), (Waiver::TransparencyLog, &[Check::Log, Check::Entry])];
+    let there = waived.iter().filter(|(waiver, _)| finding.waived.contains(waiver));
+    there.flat_map(|(_, checks)| checks.iter().copied()).collect()
 }
 
 fn passed(finding: &VerifiedFinding, revocation: Option<Check>) -> Vec<Check> {
@@ -37,7 +47,20 @@ fn passed(finding: &VerifiedFinding, revocation: Option<Check>) -> Vec<Check> {
         (None, _) => Signed::Artifact,
     };
     let attests = finding.kind == FindingKind::Attestation;
-    let ahead = ahead_of(by, signed, attests.then_some(Check::Predicate));
+    let mut ahead = ahead_of(by, signed, attests.then_some(Check::Predicate));
+    let unlogged = finding.waived.contains(&Waiver::TransparencyLog);
+    ahead.retain(|check| match (&finding.signer, check) {
+        // Nobody expects an SCT of an own authority.
+        (Signer::Certificate { .. }, Check::Sct) => false,
+        // Without a log entry a key's signature is checked by itself.
+        (Signer::Key { .. }, Check::Form | Check::Binding) => !unlogged,
+        (Signer::Key { .. }, Check::Times) => !unlogged || !finding.times.is_empty(),
+        _ => true,
+    });
+    if unlogged && by == SignedBy::Key {
+        ahead.sort_by_key(|check| *check == Check::Times);
+        ahead.sort_by_key(|check| !matches!(check, Check::Signature | Check::Times));
+    }
     let last = revocation.into_iter().chain([Check::Clock]).chain(attests.then_some(Check::PredicateRoom));
     FIRST.into_iter().chain(ahead).chain(last).collect()
 }
@@ -64,9 +87,9 @@ fn stopped(finding: &RejectedFinding) -> (Vec<Check>, Option<Check>) {
         // The digest of what was received stands there as soon as there is one.
         _ if finding.source.digest.is_none() => (Vec::new(), Some(Check::Received)),
         code if *code == Code::DIGEST_MISMATCH => before(Check::Digest, &FIRST),
-        code if [Code::BUNDLE_MALFORMED, Code::LOG_PROOF_MISSING, Code::PREDICATE_TYPE_MISMATCH].contains(code) => {
-            before(Check::Shape, &FIRST)
-        }
+        code if [Code::BUNDLE_MALFORMED, Code::PREDICATE_TYPE_MISMATCH].contains(code) => before(Check::Shape, &FIRST),
+        // No entry at all, or one without a proof: the one is said by who signed, the other by the shape.
+        code if *code == Code::LOG_PROOF_MISSING => (FIRST[..3].to_vec(), None),
         code if *code == Code::TIMESTAMP_MISSING => before(Check::Times, &keyless),
         code if *code == Code::CERTIFICATE_OUTSIDE_VALIDITY => before(Check::CertificateChain, &keyless),
         code if *code == Code::SCT_INVALID => before(Check::Sct, &keyless),

@@ -9,7 +9,7 @@ use super::rejection::printable;
 use super::told;
 use crate::case::{
     CandidateSource, Evidence, Finding, FindingKind, RejectedFinding, SanKind, Signer, TrustFacts, TrustKind,
-    VerifiedFinding,
+    VerifiedFinding, Waiver,
 };
 
 /// A stored case's evidence: one line for each candidate, below it what was found and what its words tell of the checks;
@@ -75,8 +75,10 @@ fn finding_lines(text: &mut String, finding: &Finding, checks: &Checks) {
             None => row(text, depth, "because", &failure.detail),
         }
     }
-    if !checks.not_reached().is_empty() {
-        row(text, 2, "not reached", &names(checks.not_reached()));
+    for (what, which) in [("not asked", checks.not_asked()), ("not reached", checks.not_reached())] {
+        if !which.is_empty() {
+            row(text, 2, what, &names(which));
+        }
     }
 }
 
@@ -102,15 +104,15 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding, checks: &Checks)
             for (name, value) in claims {
                 row(text, 2, "claim", &format!("{name} = {value}"));
             }
-            row(text, 2, "trust", &finding.trust);
+            row(text, 2, "trust", &vouched(finding, &["certificate", "SCT", "log entry"]));
         }
         Signer::Key { name, keyid } => {
             row(text, 2, "signed by", &format!("key {name} (sha256:{keyid})"));
-            row(text, 2, "trust", &finding.trust);
+            row(text, 2, "trust", &vouched(finding, &["key", "log entry"]));
         }
         Signer::Certificate { authority, san } => {
             row(text, 2, "signed by", &format!("{} (certificate of {authority})", san.value));
-            row(text, 2, "trust", &finding.trust);
+            row(text, 2, "trust", &vouched(finding, &["certificate", "log entry"]));
         }
         Signer::LegacyNkey { issuer, subject } => {
             row(text, 2, "signed by", &format!("nkey {issuer}"));
@@ -119,6 +121,23 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding, checks: &Checks)
     }
     for time in &finding.times {
         row(text, 2, "time", &time.to_string());
+    }
+    if finding.times.is_empty() && matches!(finding.signer, Signer::Key { .. }) {
+        row(text, 2, "time", "none proven");
+    }
+}
+
+/// Its trust with what vouches for it, of what usually does.
+fn vouched(finding: &VerifiedFinding, usual: &[&str]) -> String {
+    let waived: Vec<_> = finding.waived.iter().map(|waiver| word(*waiver)).collect();
+    let there: Vec<_> = usual.iter().copied().filter(|word| !waived.contains(word)).collect();
+    format!("{}: {}", finding.trust, there.join(", "))
+}
+
+fn word(waiver: Waiver) -> &'static str {
+    match waiver {
+        Waiver::TransparencyLog => "log entry",
+        Waiver::Sct => "SCT",
     }
 }
 
@@ -181,7 +200,8 @@ fn names(checks: &[Check]) -> String {
 
 fn trusted(trust: &TrustFacts) -> String {
     let name = printable(&trust.name);
-    match (trust.kind, trust.max_age_s) {
+    let waived = trust.waived.iter().map(|waiver| format!(", asks no {}", word(*waiver))).collect::<String>();
+    let line = match (trust.kind, trust.max_age_s) {
         (TrustKind::SigstoreRoot, Some(max_age_s)) if max_age_s < u64::MAX => {
             let stale = if trust.age_s > max_age_s { ", STALE" } else { "" };
             format!(
@@ -193,11 +213,13 @@ fn trusted(trust: &TrustFacts) -> String {
         (TrustKind::SigstoreRoot, _) => {
             format!("trust      root {name}, {}, {} s old", trust.digest.short(), trust.age_s)
         }
+        (TrustKind::Authority, _) => format!("trust      authority {name}, {}", trust.digest.short()),
         (TrustKind::Key, _) => format!("trust      key {name}, {}", trust.digest.short()),
         (TrustKind::RevocationList, _) => {
             format!("trust      revocation list, {}, {} s old", trust.digest.short(), trust.age_s)
         }
-    }
+    };
+    line + &waived
 }
 
 fn candidate(source: &CandidateSource) -> String {
@@ -252,6 +274,7 @@ mod tests {
             trust: "public-good".into(),
             signer,
             times: vec![time],
+            waived: Vec::new(),
             predicate_type: None,
             predicate: None,
             attests: None,
@@ -262,6 +285,7 @@ mod tests {
             trust: "release".into(),
             signer: Signer::Key { name: "release".into(), keyid: "12ab".into() },
             times: Vec::new(),
+            waived: vec![Waiver::TransparencyLog],
             predicate_type: Some("https://slsa.dev/provenance/v1".into()),
             predicate: Some(serde_json::json!({})),
             attests: None,
@@ -272,6 +296,7 @@ mod tests {
             digest: Digest::of(b"x"),
             age_s,
             max_age_s,
+            waived: if kind == TrustKind::Key { vec![Waiver::TransparencyLog] } else { Vec::new() },
         };
         let evidence = Evidence {
             trust: vec![
@@ -296,24 +321,25 @@ mod tests {
         evidence: 2 verified, 2 rejected; looked in referrers-api, fallback-tag
           trust      root public-good, sha256:2d711642b726…, 60 s old, at most 2592000 s
           trust      root old, sha256:2d711642b726…, 61 s old, at most 60 s, STALE
-          trust      key release, sha256:2d711642b726…
+          trust      key release, sha256:2d711642b726…, asks no log entry
           verified   signature `sha256:aa` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             signed by  https://github.com/acme/cart/.github/workflows/release.yml (URI)
             issuer     https://token.actions.githubusercontent.com
             claim      runner_environment = github-hosted
-            trust      public-good
+            trust      public-good: certificate, SCT, log entry
             time       2025-06-01T12:00:05Z
             passed     received, room, digest, shape, form, times, certificate-chain, sct, log, binding, signature, entry, name, clock
           verified   attestation `sha256:bb` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             says       https://slsa.dev/provenance/v1
             signed by  key release (sha256:12ab)
-            trust      release
-            passed     received, room, digest, shape, form, log, times, signature, binding, entry, subject, predicate, clock, predicate-room
+            trust      release: key
+            time       none proven
+            passed     received, room, digest, shape, signature, subject, predicate, clock, predicate-room
+            not asked  log, entry
           rejected   log-proof-missing `sha256:cc` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             passed     received, room, digest
-            failed     size and shape
-              expected   an inclusion proof on each log entry
-              found      none on entry 0 of 1
+            expected   an inclusion proof on each log entry
+            found      none on entry 0 of 1
           rejected   signature-invalid `evil\u{a}  verified   signature` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             passed     received, room, digest, shape
             failed     signature

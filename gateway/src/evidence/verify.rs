@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sigstore_types::bundle::VerificationMaterialContent;
 use sigstore_types::{Artifact, Sha256Hash};
-use sigstore_verify::VerificationResult;
 
 use super::by_certificate::by_certificate;
 use super::by_key::by_key;
@@ -14,10 +13,11 @@ use super::claim::Claim;
 use super::limits::breadth;
 use super::predicates;
 use super::rejection::{Fault, Rejection};
-use super::root::Root;
-use super::statement::COSIGN_SIGN;
+use super::statement::{COSIGN_SIGN, Statement};
 use super::trust::Trust;
-use crate::case::{Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
+use crate::case::{
+    Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, Waiver, canonical_json,
+};
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
 
@@ -26,10 +26,11 @@ use crate::reason::Code;
 pub(super) struct Verified {
     kind: FindingKind,
     trust: String,
-    /// The root whose authorities or logs vouched for it.
-    root: String,
+    /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
+    vouchers: Vec<String>,
     signer: Signer,
     times: Vec<Timestamp>,
+    waived: Vec<Waiver>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
     attests: Option<Box<Attested>>,
@@ -72,6 +73,7 @@ impl Verified {
             trust: self.trust.clone(),
             signer: self.signer.clone(),
             times: self.times.clone(),
+            waived: self.waived.clone(),
             predicate_type: self.predicate_type.clone(),
             predicate: self.predicate.clone(),
             attests: self.attests.clone(),
@@ -105,9 +107,9 @@ impl Verified {
         self.kind
     }
 
-    /// The root whose authorities or logs vouched for it.
-    pub(super) fn root(&self) -> &str {
-        &self.root
+    /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
+    pub(super) fn vouchers(&self) -> &[String] {
+        &self.vouchers
     }
 
     /// Who signed.
@@ -136,24 +138,34 @@ pub(super) fn verify(trust: &Trust, about: About<'_>, claim: Claim, checks: &mut
             let hint = key.hint.clone();
             by_key(trust.roots(), trust.keys(), &hint, about, claim, checks)
         }
-        _ => by_certificate(trust.roots(), about, claim, checks),
+        _ => by_certificate(trust.vouchers(), about, claim, checks),
     }
+}
+
+/// What was found out about a claim, by whoever checked its cryptography.
+pub(super) struct Proof<'a> {
+    /// The name of the trust that it verified against.
+    pub(super) trust: &'a str,
+    pub(super) signer: Signer,
+    /// The roots and authorities that were relied on.
+    pub(super) vouchers: Vec<&'a str>,
+    /// Proven ones only.
+    pub(super) times: Vec<Timestamp>,
+    /// How many signed time-stamps are among them: each that is there was verified.
+    pub(super) signed_times: usize,
+    /// What was not asked and is not there.
+    pub(super) waived: Vec<Waiver>,
 }
 
 /// The last step: the verified payload has to be about the artifact.
 pub(super) fn prove(
-    root: &Root,
-    trust: &str,
-    signer: Signer,
-    found: &VerificationResult,
+    proof: Proof<'_>,
     about: About<'_>,
-    claim: Claim,
+    statement: Option<Statement>,
     checks: &mut Checks,
 ) -> Result<Verified, Fault> {
-    let stamps = &claim.bundle.verification_material.timestamp_verification_data.rfc3161_timestamps;
-    // Each that is there was verified, or the verifier had not said yes.
-    let mut aside = Aside { signed_times: stamps.len(), ..Aside::default() };
-    let (kind, predicate_type, predicate) = match claim.statement {
+    let mut annotations = BTreeMap::new();
+    let (kind, predicate_type, predicate) = match statement {
         None => (FindingKind::Signature, None, None),
         Some(mut statement) => {
             checks.make(Check::Subject, || match statement.is_about(about.digest) {
@@ -163,30 +175,30 @@ pub(super) fn prove(
                     Err(Rejection::mismatch(Code::SUBJECT_MISMATCH, expected, statement.subjects_shown()))
                 }
             })?;
-            aside.annotations = statement.take_annotations(about.digest);
+            annotations = statement.take_annotations(about.digest);
             let signature = statement.predicate_type == COSIGN_SIGN;
             let kind = if signature { FindingKind::Signature } else { FindingKind::Attestation };
             (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
-    let mut times = found.verified_timestamps().to_vec();
+    let Proof { trust, signer, vouchers, mut times, signed_times, waived } = proof;
     times.sort();
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let (trust, root, attests) = (trust.to_owned(), root.name().to_owned(), None);
     Ok(Verified {
         kind,
-        trust,
-        root,
+        trust: trust.to_owned(),
+        vouchers: vouchers.into_iter().map(str::to_owned).collect(),
         signer,
         times,
+        waived,
         predicate_type,
         predicate,
-        attests,
+        attests: None,
         predicate_bytes,
         predicate_breadth,
-        aside,
+        aside: Aside { annotations, signed_times },
     })
 }
 

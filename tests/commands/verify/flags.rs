@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use witgate::dev::registry::{Fault, Match, Rule, Target};
-use witgate::dev::sigstore::Log;
+use witgate::dev::sigstore::{Knob, Log};
 use witgate::dev::tuf::{Release, TufRepository};
 
 use super::*;
@@ -83,6 +83,14 @@ async fn a8_1_a9_3_every_flag_decides_something() {
     let quiet = Stage::with(Options { listen: "127.0.0.2:0".parse().unwrap(), ..Options::default() }).await;
     let unlisted = quiet.push("cart").await;
     quiet.attach(&unlisted, &stage.sigstore.sign(request(unlisted.manifest)).unwrap()).await;
+    let unlogged = stage.signed("unlogged", |sign| sign.logged_in(Log::RekorV2).with(Knob::NoLogEntry)).await;
+    let unlisted_certificate = stage.signed("unlisted", |sign| sign.with(Knob::NoSct)).await;
+    let ed25519 = ManagedKey::generate_ed25519().unwrap();
+    let ed25519_pub = key_file(&stage, "ed25519.pub", &ed25519);
+    let pure = stage.push("pure").await;
+    let over_manifest = Content::Message { bytes: pure.manifest_bytes.clone() };
+    let bundle_of_ed25519 = stage.sigstore.sign_with_key(&ed25519, request(pure.manifest).signing(over_manifest));
+    stage.attach(&pure, &bundle_of_ed25519.unwrap()).await;
     let slow = stage.signed("slow", |sign| sign).await;
     let hanging = Match::on(Target::Manifest).repository("acme/slow");
     stage.registry.inject(Rule::new(hanging, Fault::Hang));
@@ -121,6 +129,15 @@ async fn a8_1_a9_3_every_flag_decides_something() {
         row("--annotations", &by, &at(&full), &[("git=abc", 0), ("git=abd", 1), ("other=abc", 1)], 0),
         switch("--use-signed-timestamps", &by, &at(&plain), 1, 0),
         switch("--allow-http-registry", &by, &unlisted.reference, 0, 2),
+        switch("--insecure-ignore-tlog", &by, &at(&unlogged), 0, 1),
+        switch("--insecure-ignore-sct", &by, &at(&unlisted_certificate), 0, 1),
+        row(
+            "--signing-algorithm",
+            &[&trusted[..], &["--key", &ed25519_pub]].concat(),
+            &at(&pure),
+            &[("ed25519", 0), ("ed25519-ph", 1), ("rsa-sign-pkcs1-2048-sha256", 2), ("sha256", 2)],
+            2,
+        ),
         row("--timeout", &by, &at(&plain), &[("3m", 0), ("1h", 0), ("2h", 2)], 0),
     ];
     let said = stage.verify(&at(&full), &[&BY_SIGNER[..], &["--use-signed-timestamps"]].concat());
@@ -219,6 +236,45 @@ async fn annotations_are_each_asked_for_on_both_formats() {
             assert_eq!(said.code, Some(code), "{annotations:?}: {}{}", said.out, said.err);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ignored_is_said_aloud_and_nothing_else_is_ignored() {
+    let stage = Stage::start().await;
+    let key = ManagedKey::generate().unwrap();
+    let file = key_file(&stage, "cosign.pub", &key);
+    let unlogged = |sign: Sign| sign.logged_in(Log::RekorV2).with(Knob::NoLogEntry);
+    let keyless = stage.signed("keyless", unlogged).await;
+    let keyed = stage.push("keyed").await;
+    stage
+        .attach(&keyed, &stage.sigstore.sign_with_key(&key, request(keyed.manifest).with(Knob::NoLogEntry)).unwrap())
+        .await;
+    let said = stage.verify(&keyless.reference, &[&BY_SIGNER[..], &["--insecure-ignore-tlog"]].concat());
+    insta::assert_snapshot!(said.steady(), @"");
+    // A key needs no root then.
+    let said = stage.verify_bare(&keyed.reference, &["--key", &file, "--insecure-ignore-tlog"], &[]);
+    insta::assert_snapshot!(said.steady(), @"");
+    let both = ["--insecure-ignore-tlog", "--insecure-ignore-sct"];
+    let said = stage.verify(&keyless.reference, &[&BY_SIGNER[..], &both].concat());
+    assert_eq!(said.code, Some(0), "{}", said.out);
+    assert_eq!(said.err.lines().filter(|line| line.starts_with("witgate: warning: `--insecure-ignore-")).count(), 2);
+    assert!(said.out.contains("not asked  sct, log, entry"), "{}", said.out);
+    // An entry that is there is verified all the same; so is everything else.
+    for (name, knob, code) in [
+        ("proof", Knob::CheckpointOfAnotherTree, "log-proof-invalid"),
+        ("entry", Knob::EntryOfAnotherSignature, "log-entry-mismatch"),
+        ("usage", Knob::LeafWithoutCodeSigning, "certificate-untrusted"),
+        ("signature", Knob::SignatureOfAnotherContent, "signature-invalid"),
+    ] {
+        let pushed = stage.signed(name, |sign| sign.with(knob)).await;
+        let said = stage.verify(&pushed.reference, &[&BY_SIGNER[..], &both].concat());
+        assert_eq!(said.code, Some(1), "{name}: {}", said.out);
+        assert!(said.err.contains(code), "{name}: {}", said.err);
+    }
+    let timeless = stage.signed("timeless", |sign| sign.with(Knob::NoLogEntry)).await;
+    let said = stage.verify(&timeless.reference, &[&BY_SIGNER[..], &both].concat());
+    assert_eq!(said.code, Some(1), "{}", said.out);
+    assert!(said.err.contains("timestamp-missing"), "{}", said.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

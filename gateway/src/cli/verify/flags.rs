@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::SignedDuration;
 
 use super::misuse::Misuse;
+use crate::evidence::Algorithm;
 use crate::registry::GivenSecret;
 
 /// Check who signed a component, check by check; no policy, no record
@@ -40,6 +41,9 @@ pub(super) struct SignerFlags {
     /// The public key that must have signed: a file with SPKI PEM, as `cosign.pub`; no URL and no KMS
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
+    /// What the key signs with, such as ecdsa-sha2-256-nistp256 or ed25519-ph; an Ed25519 key does not say it itself
+    #[arg(long, value_name = "ALGORITHM")]
+    pub(super) signing_algorithm: Option<Algorithm>,
     /// The certificate's one subject alternative name: a URI or an e-mail address, exactly
     #[arg(long, value_name = "IDENTITY")]
     pub(super) certificate_identity: Option<String>,
@@ -95,6 +99,12 @@ pub(super) struct TrustFlags {
     /// The Sigstore bundle of a file, v0.3
     #[arg(long, value_name = "FILE")]
     pub(super) bundle: Option<PathBuf>,
+    /// INSECURE: a signature counts without any entry in a transparency log; an entry that is there is verified all the same
+    #[arg(long)]
+    pub(super) insecure_ignore_tlog: bool,
+    /// INSECURE: nobody looks at the SCTs of certificates
+    #[arg(long)]
+    pub(super) insecure_ignore_sct: bool,
     /// Ask no TUF repository: roots come from files and the cache. The registry of a reference is asked all the same
     #[arg(long)]
     pub(super) offline: bool,

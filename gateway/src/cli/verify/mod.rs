@@ -16,7 +16,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub(crate) use self::flags::Args;
-use self::flags::TrustFlags;
+use self::flags::{SignerFlags, TrustFlags};
 use self::missed::Subject;
 pub(crate) use self::misuse::Misuse;
 use self::upstream::Environment;
@@ -29,7 +29,10 @@ use crate::case::{
     Reference, Timestamp,
 };
 use crate::config::Config;
-use crate::evidence::{self, Collector, Examination, Exhibit, KeySettings, RootSettings, RootSource, Settings};
+use crate::evidence::{
+    self, Collector, Examination, Exhibit, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand,
+    Settings,
+};
 use crate::gate;
 use crate::outage::{Outage, Peer};
 
@@ -40,15 +43,10 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let mut config = global.configuration()?;
     let (timeout, output) = (Duration::try_from(args.timeout)?, global.output);
     let Args { component, signer, what, trust, registry, .. } = args;
-    let key = signer.key.clone();
+    let key = key_settings(&signer);
     let wanted = Wanted::of(signer, what)?;
-    let settings = settings(&config.evidence, &trust, key.as_deref());
-    if settings.roots.is_empty() {
-        let what = "no Sigstore is trusted, so no signature verifies";
-        return Err(
-            Misuse::new(what, "add `--trusted-root FILE`, or roots to `[evidence]` of the configuration").into()
-        );
-    }
+    let settings = settings(&config.evidence, &trust, key)?;
+    warn(&trust);
     let work = async {
         if let Some(file) = inspect::as_file(&component) {
             if let Some(flag) = registry.first() {
@@ -209,19 +207,60 @@ impl Looked {
     }
 }
 
+/// The key of the flags; there is no other then.
+fn key_settings(flags: &SignerFlags) -> Option<KeySettings> {
+    let file = PemSource::File(flags.key.clone()?);
+    Some(KeySettings { algorithm: flags.signing_algorithm, ..KeySettings::new(KEY, file) })
+}
+
 /// `[evidence]`, with what the flags say in its place.
-fn settings(configured: &Settings, flags: &TrustFlags, key: Option<&Path>) -> Settings {
+///
+/// # Errors
+/// What waives something that is not there; nobody who is trusted.
+fn settings(configured: &Settings, flags: &TrustFlags, key: Option<KeySettings>) -> Result<Settings, Misuse> {
     let mut settings = configured.clone();
     settings.offline |= flags.offline;
     if let Some(path) = &flags.trusted_root {
         // A root named by hand is taken as it is: whoever names it answers for its age.
         let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new(ROOT, RootSource::File(path.clone())) };
         settings.roots = vec![root];
+        // They may borrow the logs of a root that is not there any more, and no flag names whom they certify.
+        settings.authorities.clear();
     }
-    if let Some(path) = key {
-        settings.keys = vec![KeySettings::new(KEY, path)];
+    let needs_root = key.is_none() || !flags.insecure_ignore_tlog;
+    if let Some(key) = key {
+        if flags.insecure_ignore_sct {
+            let what = "`--insecure-ignore-sct` is of certificates, and `--key` has none";
+            return Err(Misuse::new(what, "leave out one of them"));
+        }
+        settings.keys = vec![key];
     }
-    settings
+    if flags.insecure_ignore_tlog {
+        let demands = settings.roots.iter_mut().map(|root| &mut root.transparency_log);
+        let demands = demands.chain(settings.keys.iter_mut().map(|key| &mut key.transparency_log));
+        let demands = demands.chain(settings.authorities.iter_mut().map(|authority| &mut authority.transparency_log));
+        demands.for_each(|demand| *demand = LogDemand::Optional);
+    }
+    if flags.insecure_ignore_sct {
+        settings.roots.iter_mut().for_each(|root| root.sct = SctDemand::NotRequired);
+    }
+    if settings.roots.is_empty() && needs_root {
+        let what = "no Sigstore is trusted, so no signature verifies";
+        return Err(Misuse::new(what, "add `--trusted-root FILE`, or roots to `[evidence]` of the configuration"));
+    }
+    Ok(settings)
+}
+
+/// Says aloud what is not asked.
+fn warn(flags: &TrustFlags) {
+    if flags.insecure_ignore_tlog {
+        let what = "a signature counts here without an entry in a transparency log: whoever stole the key signs unseen";
+        eprintln!("witgate: warning: `--insecure-ignore-tlog`: {what}");
+    }
+    if flags.insecure_ignore_sct {
+        let what = "nobody looks here whether certificates were logged: an authority may issue unseen ones";
+        eprintln!("witgate: warning: `--insecure-ignore-sct`: {what}");
+    }
 }
 
 fn late(component: &str, timeout: Duration) -> Outage {

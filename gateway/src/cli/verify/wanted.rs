@@ -120,6 +120,7 @@ impl By {
             certificate_identity_regexp: pattern,
             certificate_oidc_issuer: issuer,
             certificate_oidc_issuer_regexp: issuer_pattern,
+            signing_algorithm,
             ..
         } = flags;
         let of_identity = [
@@ -130,6 +131,10 @@ impl By {
             claim,
         ];
         let of_identity = of_identity.into_iter().flatten().next();
+        if signing_algorithm.is_some() && key.is_none() {
+            let what = "`--signing-algorithm` is of a key, and there is no `--key`";
+            return Err(Misuse::new(what, "add `--key FILE`, or leave it out: a certificate says its own"));
+        }
         if let Some(key) = key {
             return match of_identity {
                 None => Ok(Self::Key(key)),

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::checks::{Check, Checks};
-use super::super::{Failure, examined_tree, tree};
+use super::super::{Failure, LogDemand, SctDemand, examined_tree, tree};
 use super::*;
 use crate::case::{CosignLayer, Defect};
 use crate::dev::sigstore::{Content, Knob, Log as Rekor};
@@ -49,7 +49,7 @@ async fn every_check_of_a_good_candidate_is_noted_in_its_order_and_none_is_left(
     use Check::*;
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     let bundle = |request: Sign| candidate("one", sigstore.sign(request).unwrap());
@@ -114,6 +114,73 @@ async fn every_check_of_a_good_candidate_is_noted_in_its_order_and_none_is_left(
         checks.want(|| Ok(()));
         assert!(checks.are_passed() && passed(&checks).ends_with(&[Check::Wanted]), "{what}");
     }
+}
+
+#[tokio::test]
+async fn what_is_not_asked_is_noted_as_such() {
+    use Check::*;
+    let sigstore = Sigstore::new(start()).unwrap();
+    let managed = ManagedKey::generate().unwrap();
+    let (transparency_log, sct) = (LogDemand::Optional, SctDemand::NotRequired);
+    let roots = vec![RootSettings { transparency_log, sct, ..root("acme", &sigstore) }];
+    let keys = vec![KeySettings { transparency_log, ..key("release", &managed) }];
+    let lax = collector(&Settings { roots, keys, ..Settings::default() });
+    let unlogged = |log| cosign().logged_in(log).with(Knob::NoLogEntry);
+    let keyed = |request| candidate("one", sigstore.sign_with_key(&managed, request).unwrap());
+    let legacy = |request| sigstore.sign_legacy_with_key(&managed, request).unwrap();
+    for (what, one, made, waived) in [
+        (
+            "no SCT",
+            candidate("one", sigstore.sign(cosign().with(Knob::NoSct)).unwrap()),
+            &[Form, Times, CertificateChain, Log, Signature, Binding, Entry, Name, Subject, Clock][..],
+            &[Sct][..],
+        ),
+        (
+            "no entry",
+            candidate("one", sigstore.sign(unlogged(Rekor::RekorV2)).unwrap()),
+            &[Form, Times, CertificateChain, Signature, Binding, Name, Subject, Clock],
+            &[Sct, Log, Entry],
+        ),
+        ("a key alone", keyed(unlogged(Rekor::RekorV1)), &[Signature, Subject, Clock], &[Log, Entry]),
+        (
+            "a key over the manifest",
+            keyed(unlogged(Rekor::RekorV1).signing(message())),
+            &[Signature, Clock],
+            &[Log, Entry],
+        ),
+        ("a key and a time", keyed(unlogged(Rekor::RekorV2)), &[Signature, Times, Subject, Clock], &[Log, Entry]),
+        (
+            "a key of cosign 2",
+            layer("x.sig#0", CandidateContent::CosignSignature(legacy(unlogged(Rekor::RekorV1)))),
+            &[Signature, Subject, Clock],
+            &[Log, Entry],
+        ),
+        ("a key with an entry", keyed(cosign()), &[Form, Log, Times, Signature, Binding, Entry, Subject, Clock], &[]),
+    ] {
+        let checks = checked(&lax, one.clone()).await;
+        assert_eq!(passed(&checks), [&FIRST[..], made].concat(), "{what}: {:?}", checks.failure());
+        assert_eq!(checks.not_asked(), waived, "{what}");
+        assert_eq!(serde_json::to_value(&checks).unwrap()["not_reached"], json!([]), "{what}");
+        let evidence = examine(&lax, vec![one]).await;
+        let told = super::super::told::checks(&evidence, &evidence.findings[0]);
+        assert_eq!((passed(&told), told.not_asked()), (passed(&checks), waived), "{what}");
+    }
+    // Where it is asked, the same ones stop at it.
+    let strict = collector(&Settings {
+        keys: vec![key("release", &managed)],
+        roots: vec![root("acme", &sigstore)],
+        ..Settings::default()
+    });
+    for one in [candidate("one", sigstore.sign(unlogged(Rekor::RekorV2)).unwrap()), keyed(unlogged(Rekor::RekorV1))] {
+        let checks = checked(&strict, one).await;
+        assert_eq!((passed(&checks), failed(&checks)), (FIRST.to_vec(), vec![Log]));
+        assert!(checks.not_asked().is_empty() && checks.not_reached().contains(&Signature));
+    }
+    // A key that needs an entry is found, so it is the entry that is missing.
+    let other = KeySettings { transparency_log, ..key("other", &ManagedKey::generate().unwrap()) };
+    let mixed = collector(&Settings { keys: vec![key("release", &managed), other], ..Settings::default() });
+    let checks = checked(&mixed, keyed(unlogged(Rekor::RekorV1))).await;
+    assert_eq!((passed(&checks), failed(&checks)), ([&FIRST[..], &[Signature]].concat(), vec![Log]));
 }
 
 #[tokio::test]
@@ -274,7 +341,7 @@ async fn a_person_can_read_every_check() {
         says       https://sigstore.dev/cosign/sign/v1
         signed by  https://github.com/acme/cart/.github/workflows/release.yml@refs/heads/main (URI)
         issuer     https://token.actions.githubusercontent.com
-        trust      acme
+        trust      acme: certificate, SCT, log entry
         time       2025-06-01T12:00:05Z
         passed     received, N ms
         passed     within the limits of one artifact, N ms
@@ -337,7 +404,7 @@ async fn a_person_can_read_every_check() {
         says       https://acme.example/level/v1
         signed by  https://github.com/acme/cart/.github/workflows/release.yml@refs/heads/main (URI)
         issuer     https://token.actions.githubusercontent.com
-        trust      acme
+        trust      acme: certificate, SCT, log entry
         time       2025-06-01T12:00:05Z
         passed     received, N ms
         passed     within the limits of one artifact, N ms
@@ -381,8 +448,8 @@ async fn a_person_can_read_every_check() {
         not reached log, signature, binding, entry, name, subject, clock, wanted
     ");
     let managed = ManagedKey::generate().unwrap();
-    let (other, _other_folder) = key("other", &ManagedKey::generate().unwrap());
-    let (release, _folder) = key("release", &managed);
+    let other = key("other", &ManagedKey::generate().unwrap());
+    let release = key("release", &managed);
     let keys = self::collector(&Settings {
         roots: vec![root("acme", &sigstore)],
         keys: vec![other, release],
@@ -398,7 +465,7 @@ async fn a_person_can_read_every_check() {
       verified   signature `keyed` from referrers-api
         says       https://sigstore.dev/cosign/sign/v1
         signed by  key release (sha256:HEX)
-        trust      release
+        trust      release: key, log entry
         time       2025-06-01T12:00:05Z
         passed     received, N ms
         passed     within the limits of one artifact, N ms
@@ -425,7 +492,7 @@ async fn a_person_can_read_every_check() {
           passed     times: time-stamps, the log's promise
           failed     signature
             expected   one of the keys `other`, `release`
-            found      a signature by another key, with the hint `zOCvBG8o3/GVdG41sI+6oxZ4Y1DV2QGPXQVh/sB6NxI=`
+            found      a signature by another key, with the hint `sZrfiDmjRkvoNDVxfY3KiWA5lrAa8fZ6/C6JZInlLVo=`
         not reached binding, entry, subject, clock, wanted
     ");
     let sig = layer("sha256-X.sig#0", CandidateContent::CosignSignature(sigstore.sign_legacy(cosign()).unwrap()));
@@ -441,7 +508,7 @@ async fn a_person_can_read_every_check() {
         says       https://acme.example/level/v1
         signed by  https://github.com/acme/cart/.github/workflows/release.yml@refs/heads/main (URI)
         issuer     https://token.actions.githubusercontent.com
-        trust      acme
+        trust      acme: certificate, SCT, log entry
         time       2025-06-01T12:00:05Z
         passed     received, N ms
         passed     within the limits of one artifact, N ms
@@ -467,7 +534,7 @@ async fn a_person_can_read_every_check() {
       verified   signature `sha256-X.sig#0` from cosign-tags
         signed by  https://github.com/acme/cart/.github/workflows/release.yml@refs/heads/main (URI)
         issuer     https://token.actions.githubusercontent.com
-        trust      acme
+        trust      acme: certificate, SCT, log entry
         time       2025-06-01T12:00:05Z
         passed     received, N ms
         passed     within the limits of one artifact, N ms
@@ -509,7 +576,7 @@ async fn a_stored_case_is_told_in_the_same_order() {
         says       https://sigstore.dev/cosign/sign/v1
         signed by  https://github.com/acme/cart/.github/workflows/release.yml@refs/heads/main (URI)
         issuer     https://token.actions.githubusercontent.com
-        trust      acme
+        trust      acme: certificate, SCT, log entry
         time       2025-06-01T12:00:05Z
         passed     received, room, digest, shape, form, times, certificate-chain, sct, log, signature, binding, entry, name, subject, clock
       rejected   sct-invalid `b` from referrers-api
