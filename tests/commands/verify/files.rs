@@ -31,7 +31,7 @@ async fn a_file_is_told_as_a_reference_is() {
           says       https://sigstore.dev/cosign/sign/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
           issuer     https://token.actions.githubusercontent.com
-          trust      --trusted-root
+          trust      --trusted-root: certificate, SCT, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -178,7 +178,7 @@ async fn a_token_in_the_file_is_shown_and_is_no_signature() {
           says       https://sigstore.dev/cosign/sign/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
           issuer     https://token.actions.githubusercontent.com
-          trust      --trusted-root
+          trust      --trusted-root: certificate, SCT, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use witgate::dev::registry::{Fault, Match, Rule, Target};
-use witgate::dev::sigstore::{Knob, Log};
+use witgate::dev::sigstore::{KeyKind, Knob, Log};
 use witgate::dev::tuf::{Release, TufRepository};
 
 use super::*;
+use crate::served::Served;
 
 const ISSUER_FLAG: &str = "--certificate-oidc-issuer";
 const IDENTITY_FLAG: &str = "--certificate-identity";
@@ -85,7 +86,7 @@ async fn a8_1_a9_3_every_flag_decides_something() {
     quiet.attach(&unlisted, &stage.sigstore.sign(request(unlisted.manifest)).unwrap()).await;
     let unlogged = stage.signed("unlogged", |sign| sign.logged_in(Log::RekorV2).with(Knob::NoLogEntry)).await;
     let unlisted_certificate = stage.signed("unlisted", |sign| sign.with(Knob::NoSct)).await;
-    let ed25519 = ManagedKey::generate_ed25519().unwrap();
+    let ed25519 = ManagedKey::of(KeyKind::Ed25519).unwrap();
     let ed25519_pub = key_file(&stage, "ed25519.pub", &ed25519);
     let pure = stage.push("pure").await;
     let over_manifest = Content::Message { bytes: pure.manifest_bytes.clone() };
@@ -181,6 +182,45 @@ pub(super) fn flags_of(help: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a9_1_no_neighbour_of_a_name_is_the_name() {
+    let stage = Stage::start().await;
+    let pushed = stage.push("neighbours").await;
+    let neighbours = [
+        "https://github.com/acme-evil/shop",
+        "https://github.com/acme.evil/shop",
+        "https://github.com.evil.example/acme/shop",
+        "https://github.com@evil.example/acme/shop",
+        "https://acme@github.com/acme/shop",
+        "https://github.com./acme/shop",
+        "https://GitHub.com/acme/shop",
+        "https://github.com:443/acme/shop",
+        "https://github.com/acme%2fshop",
+        "https://github.com/acme/../evil",
+        "https://github.com//acme/shop",
+        "http://github.com/acme/shop",
+        "https://evil.example/?https://github.com/acme/shop",
+    ];
+    for identity in neighbours {
+        let sign = Sign { identity: identity.into(), ..request(pushed.manifest) };
+        stage.attach(&pushed, &stage.sigstore.sign(sign).unwrap()).await;
+    }
+    let tried = |flag: &str, name: &str| stage.verify(&pushed.reference, &[flag, name, ISSUER_FLAG, ISSUER]);
+    for (flag, name) in [
+        ("--certificate-identity-regexp", "https://github.com/acme/.*"),
+        ("--certificate-identity-regexp", "^https://github\\.com/acme/.+$"),
+        (IDENTITY_FLAG, "https://github.com/acme/shop"),
+    ] {
+        let said = tried(flag, name);
+        assert_eq!(said.code, Some(1), "{name}: {}", said.out);
+        let all = format!("evidence: {} verified (0 wanted), 0 rejected", neighbours.len());
+        assert!(said.out.contains(&all), "{name}: {}", said.out);
+    }
+    let sign = Sign { identity: "https://github.com/acme/shop".into(), ..request(pushed.manifest) };
+    stage.attach(&pushed, &stage.sigstore.sign(sign).unwrap()).await;
+    assert_eq!(tried("--certificate-identity-regexp", "https://github.com/acme/.*").code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a9_2_a_kind_of_subject_never_matches_another() {
     let stage = Stage::start().await;
     let address = stage.signed("address", |sign| Sign { identity: "ci@acme.example".into(), ..sign }).await.reference;
@@ -250,10 +290,62 @@ async fn what_is_ignored_is_said_aloud_and_nothing_else_is_ignored() {
         .attach(&keyed, &stage.sigstore.sign_with_key(&key, request(keyed.manifest).with(Knob::NoLogEntry)).unwrap())
         .await;
     let said = stage.verify(&keyless.reference, &[&BY_SIGNER[..], &["--insecure-ignore-tlog"]].concat());
-    insta::assert_snapshot!(said.steady(), @"");
+    insta::assert_snapshot!(said.steady(), @r"
+    exit 0
+    REGISTRY/acme/keyless:1 sha256:HEX
+      resolved in N ms, collected and checked in N ms
+      evidence: 1 verified (1 wanted), 0 rejected; looked in referrers-api, cosign-tags, component
+        trust      root --trusted-root, sha256:HEX…, N s old, asks no log entry
+        verified   signature `sha256:HEX` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+          says       https://sigstore.dev/cosign/sign/v1
+          signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
+          issuer     https://token.actions.githubusercontent.com
+          trust      --trusted-root: certificate, SCT
+          time       TIME
+          passed     received, N ms
+          passed     within the limits of one artifact, N ms
+          passed     digest as announced, N ms
+          passed     size and shape, N ms
+          in one call of sigstore-verify, N ms
+            passed     form, as the verifier reads it
+            passed     times: time-stamps, the log's promise
+            passed     certificate: chain, validity at each time
+            passed     certificate: SCT
+            passed     signature
+            passed     signed content is about the artifact
+          passed     certificate: usage, one name, issuer, N ms
+          passed     subject is exactly its SHA-256, N ms
+          passed     no time ahead of the clock, N ms
+          passed     wanted on the command line, N ms
+          not asked  log, entry
+    verified REGISTRY/acme/keyless:1: a signature by the URI `https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main` (issuer `https://token.actions.githubusercontent.com`)
+    witgate: warning: `--insecure-ignore-tlog`: a signature counts here without an entry in a transparency log: whoever stole the key signs unseen
+    ");
     // A key needs no root then.
     let said = stage.verify_bare(&keyed.reference, &["--key", &file, "--insecure-ignore-tlog"], &[]);
-    insta::assert_snapshot!(said.steady(), @"");
+    insta::assert_snapshot!(said.steady(), @r"
+    exit 0
+    REGISTRY/acme/keyed:1 sha256:HEX
+      resolved in N ms, collected and checked in N ms
+      evidence: 1 verified (1 wanted), 0 rejected; looked in referrers-api, cosign-tags, component
+        trust      key --key, sha256:HEX…, asks no log entry
+        verified   signature `sha256:HEX` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+          says       https://sigstore.dev/cosign/sign/v1
+          signed by  key --key (sha256:HEX)
+          trust      --key: key
+          time       none proven
+          passed     received, N ms
+          passed     within the limits of one artifact, N ms
+          passed     digest as announced, N ms
+          passed     size and shape, N ms
+          passed     signature, N ms
+          passed     subject is exactly its SHA-256, N ms
+          passed     no time ahead of the clock, N ms
+          passed     wanted on the command line, N ms
+          not asked  log, entry
+    verified REGISTRY/acme/keyed:1: a signature by the key `HOME/cosign.pub`
+    witgate: warning: `--insecure-ignore-tlog`: a signature counts here without an entry in a transparency log: whoever stole the key signs unseen
+    ");
     let both = ["--insecure-ignore-tlog", "--insecure-ignore-sct"];
     let said = stage.verify(&keyless.reference, &[&BY_SIGNER[..], &both].concat());
     assert_eq!(said.code, Some(0), "{}", said.out);
@@ -278,30 +370,37 @@ async fn what_is_ignored_is_said_aloud_and_nothing_else_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn offline_asks_no_repository() {
+async fn offline_asks_no_repository_and_takes_what_a_gateway_has_cached() {
     let stage = Stage::start().await;
     let pushed = stage.signed("cart", |sign| sign).await;
+    let wasm = components::command("file\n");
+    let file = stage.write("cart.wasm", &wasm);
+    let bundle = stage.write("cart.json", stage.sigstore.sign(request(Digest::of(&wasm))).unwrap());
     let root = stage.sigstore.trusted_root_json();
     let repository = TufRepository::start().await.unwrap();
     let expires = Timestamp::now() + jiff::SignedDuration::from_hours(24);
     repository.publish(&Release { version: 1, expires, target: root.as_bytes(), other_target: None }).unwrap();
-    stage.write("root.json", repository.root_json().unwrap());
-    let config = stage.write(
-        "witgate.toml",
-        format!(
-            "[[evidence.roots]]\nname = \"tuf\"\ntrusted_root = {{ tuf = \"{}\", root = \"{}\" }}\n",
-            repository.url(),
-            stage.path("root.json").display()
-        ),
-    );
-    let verify = |offline: &[&str]| {
-        stage.verify_bare(&pushed.reference, &[&["--config", config.as_str()], &BY_SIGNER[..], offline].concat(), &[])
+    let root = stage.write("root.json", repository.root_json().unwrap());
+    let source = format!("{{ tuf = \"{}\", root = \"{root}\" }}", repository.url());
+    let config = format!("[[evidence.roots]]\nname = \"tuf\"\ntrusted_root = {source}\n");
+    let config = stage.write("witgate.toml", config);
+    let verify = |what: &str, flags: &[&str]| {
+        stage.verify_bare(what, &[&["--config", config.as_str()], &BY_SIGNER[..], flags].concat(), &[])
     };
-    let said = verify(&["--offline"]);
+    let said = verify(&pushed.reference, &["--offline"]);
     assert_eq!(said.code, Some(3), "{}", said.err);
-    assert!(said.err.contains("trust root") || said.err.contains("trusted root"), "{}", said.err);
+    assert!(said.err.contains("trusted root `tuf`"), "{}", said.err);
     assert_eq!(repository.requests(), 0, "somebody was asked");
-    let said = verify(&[]);
+    let said = verify(&pushed.reference, &[]);
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     assert!(repository.requests() > 0);
+
+    // A gateway has it in its cache.
+    Served::start_with(stage.home.path(), &[("WITGATE_CONFIG", config.as_str())]).stop();
+    let before = repository.requests();
+    for said in [verify(&pushed.reference, &["--offline"]), verify(&file, &["--offline", "--bundle", &bundle])] {
+        assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+        assert!(said.out.contains("trust      root tuf"), "{}", said.out);
+    }
+    assert_eq!(repository.requests(), before, "somebody was asked");
 }

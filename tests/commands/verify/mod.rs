@@ -139,6 +139,7 @@ impl Said {
 fn steady(text: &str) -> String {
     [
         (r"\b[0-9a-f]{12,64}\b", "HEX"),
+        (r"with the hint `[^`]*`", "with the hint `HINT`"),
         (r"127\.0\.0\.1:[0-9]+", "REGISTRY"),
         (r"[0-9]+\.[0-9]{2} ms", "N ms"),
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]+(\.[0-9]+)?Z", "TIME"),

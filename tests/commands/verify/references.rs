@@ -22,7 +22,7 @@ async fn a_good_signature_is_told_check_by_check() {
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
           issuer     https://token.actions.githubusercontent.com
           claim      source_repository_uri = https://github.com/acme/shop
-          trust      --trusted-root
+          trust      --trusted-root: certificate, SCT, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -138,7 +138,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
           says       https://slsa.dev/provenance/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
           issuer     https://token.actions.githubusercontent.com
-          trust      --trusted-root
+          trust      --trusted-root: certificate, SCT, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -164,7 +164,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
         verified   signature `sha256-HEX.sig#0` from cosign-tags, application/vnd.dev.cosign.simplesigning.v1+json
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
           issuer     https://token.actions.githubusercontent.com
-          trust      --trusted-root
+          trust      --trusted-root: certificate, SCT, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -201,7 +201,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
         verified   signature `sha256:HEX` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
           says       https://sigstore.dev/cosign/sign/v1
           signed by  key --key (sha256:HEX)
-          trust      --key
+          trust      --key: key, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -232,7 +232,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
           says       https://slsa.dev/provenance/v1
           signed by  https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main (URI)
           issuer     https://token.actions.githubusercontent.com
-          trust      --trusted-root
+          trust      --trusted-root: certificate, SCT, log entry
           time       TIME
           passed     received, N ms
           passed     within the limits of one artifact, N ms
@@ -326,6 +326,31 @@ async fn the_evidence_is_what_a_gateway_records() {
         shown["not_reached"],
         json!(["log", "signature", "binding", "entry", "name", "subject", "clock", "wanted"])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_the_same_order_without_times() {
+    let stage = Stage::start().await;
+    let pushed = stage.signed("cart", |sign| sign).await;
+    stage.attach(&pushed, &stage.sigstore.sign(request(pushed.manifest).with(Knob::NoSct)).unwrap()).await;
+    let config = format!("[[evidence.roots]]\nname = \"own\"\ntrusted_root = \"{}\"\n", stage.root());
+    let config = stage.write("witgate.toml", config);
+    let told = |arguments: &[&str]| {
+        let output = witgate(stage.home.path()).env("WITGATE_CONFIG", &config).args(arguments).output().unwrap();
+        stdout(&output) + &stderr(&output)
+    };
+    let refused = told(&["admit", &pushed.reference]);
+    let id = refused.rsplit("witgate explain ").next().unwrap().trim_end().trim_end_matches('`').to_owned();
+    let explained = told(&["explain", &id]);
+    for lines in [
+        "\n      passed     received, room, digest, shape, form, times, certificate-chain, sct, log, signature, binding, \
+         entry, name, subject, clock\n",
+        "\n      passed     received, room, digest, shape, form, times, certificate-chain\n      failed     certificate: \
+         SCT\n        because    ",
+    ] {
+        assert!(explained.contains(lines), "`{lines}` is missing in:\n{explained}");
+    }
+    assert!(!explained.contains(" ms"), "{explained}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! What cannot be understood is a usage error that says what to add; help says where we differ from cosign.
 
+use witgate::dev::sigstore::KeyKind;
+
 use super::*;
 
 /// Each mix, by what it shows.
@@ -45,6 +47,7 @@ const MISUSES: &[&[&str]] = &[
         "ed25519",
     ],
     &["REF", "--key", "cosign.pub", "--signing-algorithm", "ed25519"],
+    &["REF", "--key", "ed25519.pub"],
     &["REF", "--key", "nowhere.pub"],
     &["REF", "--key", "trusted_root.json"],
     &["cart.wasm", "--key", "cosign.pub"],
@@ -59,6 +62,7 @@ async fn a8_2_what_cannot_be_understood_is_2_and_says_what_to_add() {
     stage.write("cart.wasm", "cart");
     stage.write("b.json", "{}");
     key_file(&stage, "cosign.pub", &ManagedKey::generate().unwrap());
+    key_file(&stage, "ed25519.pub", &ManagedKey::of(KeyKind::Ed25519).unwrap());
     let reference = format!("{}/acme/cart:1", stage.registry.host());
     let mut told = Vec::new();
     for arguments in MISUSES {
@@ -159,13 +163,29 @@ async fn a8_2_what_cannot_be_understood_is_2_and_says_what_to_add() {
     witgate: error: `--allow-http-registry` and `--registry-cacert` ask for HTTP and for HTTPS
     witgate: hint: leave out one of them
 
+    REF --key cosign.pub --insecure-ignore-sct
+    witgate: error: `--insecure-ignore-sct` is of certificates, and `--key` has none
+    witgate: hint: leave out one of them
+
+    REF --certificate-identity x --certificate-oidc-issuer https://a.example --signing-algorithm ed25519
+    witgate: error: `--signing-algorithm` is of a key, and there is no `--key`
+    witgate: hint: add `--key FILE`, or leave it out: a certificate says its own
+
+    REF --key cosign.pub --signing-algorithm ed25519
+    witgate: error: `--key` cannot be used: expected `algorithm` to be `ecdsa-sha2-256-nistp256`, which the key is, found `ed25519`
+    witgate: hint: leave `--signing-algorithm` out, or name the key that was meant
+
+    REF --key ed25519.pub
+    witgate: error: `--key` cannot be used: expected `algorithm` to say how an Ed25519 key signs messages, found none
+    witgate: hint: add `--signing-algorithm ed25519-ph` where messages are signed as cosign does by default, else `ed25519`
+
     REF --key nowhere.pub
     witgate: error: cannot read `nowhere.pub` of `--key`: No such file or directory (os error 2)
     witgate: hint: name a file that is there and may be read; paths start at the working folder
 
     REF --key trusted_root.json
-    witgate: error: the key `--key` is no public key in SPKI PEM: Invalid encoding: failed to parse PEM: malformedframing
-    witgate: hint: write the public key as SPKI PEM, for instance with `cosign public-key`
+    witgate: error: `--key` cannot be used: it is no PEM text: expected a line `-----BEGIN …-----`, found none
+    witgate: hint: write the public key as SPKI PEM, for instance with `cosign public-key` or `witgate key show`
 
     cart.wasm --key cosign.pub
     witgate: error: a file is verified with its bundle
@@ -296,6 +316,9 @@ async fn help_says_where_we_differ() {
           --key <FILE>
               The public key that must have signed: a file with SPKI PEM, as `cosign.pub`; no URL and no KMS
 
+          --signing-algorithm <ALGORITHM>
+              What the key signs with, such as ecdsa-sha2-256-nistp256 or ed25519-ph; an Ed25519 key does not say it itself
+
           --certificate-identity <IDENTITY>
               The certificate's one subject alternative name: a URI or an e-mail address, exactly
 
@@ -340,6 +363,13 @@ async fn help_says_where_we_differ() {
 
           --bundle <FILE>
               The Sigstore bundle of a file, v0.3
+
+          --insecure-ignore-tlog
+              INSECURE: a signature counts without any entry in a transparency log; an entry that is there is verified all
+              the same
+
+          --insecure-ignore-sct
+              INSECURE: nobody looks at the SCTs of certificates
 
           --offline
               Ask no TUF repository: roots come from files and the cache. The registry of a reference is asked all the same

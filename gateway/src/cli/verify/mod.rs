@@ -4,6 +4,7 @@ mod flags;
 mod missed;
 mod misuse;
 mod predicate_type;
+mod trusted;
 mod upstream;
 mod wanted;
 
@@ -16,11 +17,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 pub(crate) use self::flags::Args;
-use self::flags::{SignerFlags, TrustFlags};
+use self::flags::TrustFlags;
 use self::missed::Subject;
 pub(crate) use self::misuse::Misuse;
 use self::upstream::Environment;
-use self::wanted::{KEY, Wanted};
+use self::wanted::Wanted;
 use super::files::small;
 use super::one_command::OneCommand;
 use super::{Global, Output, answer, inspect};
@@ -29,24 +30,18 @@ use crate::case::{
     Reference, Timestamp,
 };
 use crate::config::Config;
-use crate::evidence::{
-    self, Collector, Examination, Exhibit, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand,
-    Settings,
-};
+use crate::evidence::{self, Collector, Examination, Exhibit, Settings};
 use crate::gate;
 use crate::outage::{Outage, Peer};
-
-/// The name of what `--trusted-root` gives, in findings.
-const ROOT: &str = "--trusted-root";
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut config = global.configuration()?;
     let (timeout, output) = (Duration::try_from(args.timeout)?, global.output);
     let Args { component, signer, what, trust, registry, .. } = args;
-    let key = key_settings(&signer);
+    let key = trusted::key(&signer);
     let wanted = Wanted::of(signer, what)?;
-    let settings = settings(&config.evidence, &trust, key)?;
-    warn(&trust);
+    let settings = trusted::settings(&config.evidence, &trust, key)?;
+    trusted::warn(&trust);
     let work = async {
         if let Some(file) = inspect::as_file(&component) {
             if let Some(flag) = registry.first() {
@@ -103,7 +98,7 @@ async fn of_reference(
     config: &Config,
 ) -> anyhow::Result<Looked> {
     let now = Timestamp::now();
-    let collector = Collector::open(settings, &config.data_dir, now).await?;
+    let collector = Collector::open(settings, &config.data_dir, now).await.map_err(trusted::told)?;
     let once = OneCommand::open(&config.registry)?;
     let begin = Instant::now();
     let artifact = once.registry().resolve(reference, now).await?;
@@ -130,7 +125,7 @@ async fn of_file(
         return Err(Misuse::new("a file is verified with its bundle", "add `--bundle FILE`").into());
     };
     let bundle = Bytes::from(small(path)?);
-    let collector = Collector::open(settings, &config.data_dir, now).await?;
+    let collector = Collector::open(settings, &config.data_dir, now).await.map_err(trusted::told)?;
     let begin = Instant::now();
     let exhibit = Exhibit::of(bytes.clone()).with_component(Some(bytes.clone()));
     let digest = exhibit.digest();
@@ -204,62 +199,6 @@ impl Looked {
             "evidence": self.examination.evidence(),
             "candidates": candidates.collect::<Vec<_>>(),
         })
-    }
-}
-
-/// The key of the flags; there is no other then.
-fn key_settings(flags: &SignerFlags) -> Option<KeySettings> {
-    let file = PemSource::File(flags.key.clone()?);
-    Some(KeySettings { algorithm: flags.signing_algorithm, ..KeySettings::new(KEY, file) })
-}
-
-/// `[evidence]`, with what the flags say in its place.
-///
-/// # Errors
-/// What waives something that is not there; nobody who is trusted.
-fn settings(configured: &Settings, flags: &TrustFlags, key: Option<KeySettings>) -> Result<Settings, Misuse> {
-    let mut settings = configured.clone();
-    settings.offline |= flags.offline;
-    if let Some(path) = &flags.trusted_root {
-        // A root named by hand is taken as it is: whoever names it answers for its age.
-        let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new(ROOT, RootSource::File(path.clone())) };
-        settings.roots = vec![root];
-        // They may borrow the logs of a root that is not there any more, and no flag names whom they certify.
-        settings.authorities.clear();
-    }
-    let needs_root = key.is_none() || !flags.insecure_ignore_tlog;
-    if let Some(key) = key {
-        if flags.insecure_ignore_sct {
-            let what = "`--insecure-ignore-sct` is of certificates, and `--key` has none";
-            return Err(Misuse::new(what, "leave out one of them"));
-        }
-        settings.keys = vec![key];
-    }
-    if flags.insecure_ignore_tlog {
-        let demands = settings.roots.iter_mut().map(|root| &mut root.transparency_log);
-        let demands = demands.chain(settings.keys.iter_mut().map(|key| &mut key.transparency_log));
-        let demands = demands.chain(settings.authorities.iter_mut().map(|authority| &mut authority.transparency_log));
-        demands.for_each(|demand| *demand = LogDemand::Optional);
-    }
-    if flags.insecure_ignore_sct {
-        settings.roots.iter_mut().for_each(|root| root.sct = SctDemand::NotRequired);
-    }
-    if settings.roots.is_empty() && needs_root {
-        let what = "no Sigstore is trusted, so no signature verifies";
-        return Err(Misuse::new(what, "add `--trusted-root FILE`, or roots to `[evidence]` of the configuration"));
-    }
-    Ok(settings)
-}
-
-/// Says aloud what is not asked.
-fn warn(flags: &TrustFlags) {
-    if flags.insecure_ignore_tlog {
-        let what = "a signature counts here without an entry in a transparency log: whoever stole the key signs unseen";
-        eprintln!("witgate: warning: `--insecure-ignore-tlog`: {what}");
-    }
-    if flags.insecure_ignore_sct {
-        let what = "nobody looks here whether certificates were logged: an authority may issue unseen ones";
-        eprintln!("witgate: warning: `--insecure-ignore-sct`: {what}");
     }
 }
 
