@@ -80,8 +80,15 @@ fn in_file(path: Option<&Path>) -> String {
 }
 
 /// Variables that belong to the command line, not to the configuration.
-const NOT_CONFIGURATION: &[&str] =
-    &["WITGATE_CONFIG", "WITGATE_OUTPUT", "WITGATE_SERVER", "WITGATE_CONFORMANCE_DIR", "WITGATE_UPDATE"];
+const NOT_CONFIGURATION: &[&str] = &[
+    "WITGATE_CONFIG",
+    "WITGATE_OUTPUT",
+    "WITGATE_SERVER",
+    "WITGATE_REGISTRY_PASSWORD",
+    "WITGATE_REGISTRY_TOKEN",
+    "WITGATE_CONFORMANCE_DIR",
+    "WITGATE_UPDATE",
+];
 
 impl Config {
     /// Reads `file` if given, overlays `environment` (`WITGATE_LISTEN__CALLERS` is `listen.callers`), then `data_dir`.

@@ -11,6 +11,7 @@ mod explain;
 mod files;
 mod inspect;
 pub mod log;
+mod one_command;
 pub mod policy;
 mod serve;
 mod verify;
@@ -23,7 +24,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError};
 use crate::outage::{NoAnswer, Outage};
-use crate::{audit, gate, identity, service};
+use crate::{audit, evidence, gate, identity, service};
 
 /// The hidden subcommand under which this binary is the attached host.
 #[cfg(feature = "host")]
@@ -80,7 +81,6 @@ enum Command {
     Admit(admit::Args),
     /// List what a component imports and exports
     Inspect(inspect::Args),
-    /// Check the signatures of a component; no policy, no record
     Verify(verify::Args),
     /// Answer sigstore-conformance: one bundle, verified or not
     Conformance(conformance::Args),
@@ -217,6 +217,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(fault) = error.downcast_ref::<audit::StartError>() {
         return fault.hint();
+    }
+    if let Some(fault) = error.downcast_ref::<evidence::StartError>() {
+        return fault.hint().map(Into::into);
+    }
+    if let Some(misuse) = error.downcast_ref::<verify::Misuse>() {
+        return Some(misuse.hint().to_owned());
     }
     error.chain().find_map(|source| {
         if let Some(outage) = source.downcast_ref::<Outage>() {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use self::annotations::Annotations;
 use self::envelope::Envelope;
 use self::payload::Payload;
+use super::checks::{Check, Checks};
 use super::claim::{Claim, Versions};
 use super::rejection::{Fault, Rejection};
 use super::statement::COSIGN_SIGN;
@@ -31,23 +32,44 @@ const BUNDLE_V03: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const NO_HINT: &str = "none";
 
 /// Checks a layer of `sha256-HEX.sig` (sigstore/cosign `specs/SIGNATURE_SPEC.md`).
-pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
+pub(super) fn signature(
+    trust: &Trust,
+    about: About<'_>,
+    layer: &CosignLayer,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
+    let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
+    let (payload, claim) = checks.make(Check::Shape, || signature_claim(layer, signed.digest))?;
+    let verified = verify(trust, signed, claim, checks)?;
+    checks.make(Check::Subject, || payload.expect_about(about.digest))?;
+    Ok(verified.annotated(payload.optional))
+}
+
+fn signature_claim(layer: &CosignLayer, signed: Digest) -> Result<(Payload, Claim), Rejection> {
     let payload = Payload::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     let signature = annotations.expect_signature()?;
-    let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
     let content = json!({
         // cosign hashes with SHA-256 whatever the key.
-        "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
+        "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.as_bytes())},
         "signature": STANDARD.encode(signature),
     });
-    let verified = verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)?;
-    payload.expect_about(about.digest)?;
-    Ok(verified)
+    let claim = claim(&annotations, "messageSignature", &content, layer.payload.len())?;
+    Ok((payload, claim))
 }
 
 /// Checks a layer of `sha256-HEX.att` (sigstore/cosign `specs/ATTESTATION_SPEC.md`).
-pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
+pub(super) fn attestation(
+    trust: &Trust,
+    about: About<'_>,
+    layer: &CosignLayer,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
+    let claim = checks.make(Check::Shape, || attestation_claim(layer))?;
+    verify(trust, about, claim, checks)
+}
+
+fn attestation_claim(layer: &CosignLayer) -> Result<Claim, Rejection> {
     let envelope = Envelope::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
@@ -55,9 +77,9 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     match &claim.statement {
         Some(statement) if statement.predicate_type == COSIGN_SIGN => {
             let found = format!("`{COSIGN_SIGN}`, which is a signature");
-            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found).into())
+            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found))
         }
-        _ => verify(trust, about, claim),
+        _ => Ok(claim),
     }
 }
 

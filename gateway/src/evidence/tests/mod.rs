@@ -3,6 +3,7 @@
 #![cfg(feature = "dev")]
 
 mod attested;
+mod checking;
 mod checkpoints;
 mod collecting;
 mod demands;
@@ -17,7 +18,8 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    Collector, Exhibit, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings, Trust,
+    Collector, Examination, Exhibit, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings,
+    Trust,
 };
 use crate::case::{
     Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
@@ -70,9 +72,13 @@ fn candidate(name: &str, bundle: impl Into<Bytes>) -> Candidate {
 }
 
 async fn examine(collector: &Collector, list: Vec<Candidate>) -> Evidence {
+    investigate(collector, list).await.into_evidence()
+}
+
+async fn investigate(collector: &Collector, list: Vec<Candidate>) -> Examination {
     let manifest = manifest();
     let candidates = Candidates { looked_in: vec!["referrers-api".into()], list };
-    collector.examine(Exhibit::of(manifest), candidates, later()).await.unwrap()
+    collector.investigate(collector.standing(), Exhibit::of(manifest), candidates, later()).await.unwrap()
 }
 
 /// The finding of one bundle.

@@ -112,7 +112,8 @@ async fn an_examination_that_began_under_one_trust_ends_under_it() {
     upkeep.look(later()).await;
     let candidates = |bundle| Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle)] };
     let old = candidates(one.sign(cosign()).unwrap());
-    let evidence = collector.examine_under(before.clone(), Exhibit::of(manifest()), old, later()).await.unwrap();
+    let evidence =
+        collector.investigate(before.clone(), Exhibit::of(manifest()), old, later()).await.unwrap().into_evidence();
     assert!(matches!(evidence.findings[0], Finding::Verified(_)));
     assert_eq!(evidence.trust, before.facts(later()));
     assert!(collector.still_believes(before.basis()).is_err());
