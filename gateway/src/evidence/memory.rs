@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_root_is_known_after_a_restart() {
+    fn a23_1_a_replaced_root_is_known_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let mut memory = Memory::open(folder.path()).unwrap();
         for number in [1, 2, 2] {
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_or_foreign_is_no_empty_memory() {
+    fn a22_2_what_is_torn_or_foreign_is_no_empty_memory() {
         let folder = tempfile::tempdir().unwrap();
         let large = " ".repeat(usize::try_from(MEMORY_BYTES_MAX).unwrap() + 1);
         for text in ["", "{}", "[]", "{\"version\":2,\"roots\":{}}", "{\"version\":1,\"roots\":{},\"x\":1}", &large] {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_not_remembered() {
+    fn a22_2_what_cannot_be_written_is_not_remembered() {
         let folder = tempfile::tempdir().unwrap();
         let mut memory = Memory::open(folder.path()).unwrap();
         memory.remember("a", digest(1), at(1)).unwrap();

@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_limits() {
+    fn a22_2_a_list_has_limits() {
         let entry = json!({"kind": "caller", "id": "c", "reason": "r"});
         let many = |count| parse(&Value::Array(vec![entry.clone(); count]));
         assert_eq!(many(REVOCATION_ENTRIES_MAX).unwrap().len(), REVOCATION_ENTRIES_MAX);
@@ -475,7 +475,39 @@ mod tests {
     }
 
     #[test]
-    fn an_nkey_is_revoked_as_issuer_and_as_subject() {
+    fn a22_1_an_identity_is_its_exact_name_of_its_issuer_or_of_every_one() {
+        let san = |value: &str| San { kind: crate::case::SanKind::Uri, value: value.into() };
+        let keyless = |issuer: &str, value: &str| Signer::Keyless {
+            issuer: issuer.into(),
+            san: san(value),
+            claims: BTreeMap::new(),
+        };
+        let own = |value: &str| Signer::Certificate { authority: "own".into(), san: san(value) };
+        let of_one =
+            one(json!({"kind": "identity", "issuer": "https://i", "san": "https://h/x", "reason": "r"})).unwrap();
+        let of_all = one(json!({"kind": "identity", "san": "https://h/x", "reason": "r"})).unwrap();
+        for (signer, by_one, by_all) in [
+            (keyless("https://i", "https://h/x"), true, true),
+            (keyless("https://j", "https://h/x"), false, true),
+            (own("https://h/x"), false, true),
+            (keyless("https://i", "https://h/xy"), false, false),
+            (keyless("https://i", "https://H/x"), false, false),
+            (own("https://h/"), false, false),
+        ] {
+            let found = (of_one.signer(&signer, &[]).is_some(), of_all.signer(&signer, &[]).is_some());
+            assert_eq!(found, (by_one, by_all), "{signer:?}");
+        }
+        // Each entry about a name is asked: a narrow one does not hide a wide one.
+        let both = parse(&json!([
+            {"kind": "identity", "issuer": "https://i", "san": "https://h/x", "reason": "r"},
+            {"kind": "identity", "san": "https://h/x", "since": now(), "reason": "r"},
+        ]))
+        .unwrap();
+        assert!(both.signer(&keyless("https://j", "https://h/x"), &[now()]).is_some());
+    }
+
+    #[test]
+    fn a22_1_an_nkey_is_revoked_as_issuer_and_as_subject() {
         let account = "ADLVVGABQKYQVN6VJP7NHSLEA45A5YLS6PNKMIZFV4BBU2HXA5IRVRTU".to_owned();
         let module = "MA6UAF6D5BBYSWUSW4FKOTI3P26JZGBMZ4XMJFUMYDGVL4JK6RTAYU6I".to_owned();
         let signer = Signer::LegacyNkey { issuer: account.clone(), subject: module.clone() };

@@ -458,7 +458,7 @@ fn strangers_of(count: usize) -> Vec<Finding> {
 }
 
 #[test]
-fn attestations_and_tokens_never_count() {
+fn a4_1_attestations_and_tokens_never_count() {
     let policy = with_entry(&json!({"references": ["*"], "threshold": 2, "identities": [{"key": "a"}, {"key": "b"}]}));
     for kind in [FindingKind::Attestation, FindingKind::WascapClaims] {
         let mut other = key("b");
@@ -585,6 +585,39 @@ fn silence_and_nonsense_admit_nobody() {
     ] {
         let policy = custom(rules);
         assert_eq!(codes(&policy, &alone), [code], "{rules}");
+    }
+}
+
+#[test]
+fn a4_3_a_rule_over_a_field_that_is_absent_admits_nobody() {
+    let mut attestation = key("release");
+    if let Finding::Verified(finding) = &mut attestation {
+        finding.kind = FindingKind::Attestation;
+        finding.predicate_type = Some("https://acme.example/level/v1".into());
+        finding.predicate = Some(json!({"level": 3}));
+    }
+    let with = case_with(vec![attestation.clone()], &[]);
+    if let Finding::Verified(finding) = &mut attestation {
+        finding.predicate = Some(json!({"other": 3}));
+    }
+    let without = case_with(vec![attestation.clone()], &[]);
+    if let Finding::Verified(finding) = &mut attestation {
+        finding.predicate = None;
+    }
+    let bare = case_with(vec![attestation], &[]);
+    for condition in [
+        "finding.predicate.level == 3",
+        "finding.predicate.level >= 3",
+        "finding.predicate.level < 9",
+        "finding.predicate.level != \"bad\"",
+        "finding.predicate.level in [3, null]",
+        "is_number(finding.predicate.level)",
+        "level := finding.predicate.level; level * 2 < 9",
+    ] {
+        let policy = custom(&format!("admit if {{ some finding in input.evidence.findings; {condition} }}"));
+        assert_refused(&policy, &with, &[]);
+        assert_refused(&policy, &without, &["not-admitted"]);
+        assert_refused(&policy, &bare, &["not-admitted"]);
     }
 }
 

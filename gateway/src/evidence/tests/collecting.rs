@@ -100,7 +100,7 @@ async fn another_key_is_not_trusted_whatever_it_hints() {
 }
 
 #[tokio::test]
-async fn one_good_among_many_bad_is_found_in_every_order() {
+async fn a26_2_one_good_among_many_bad_is_found_in_every_order() {
     let sigstore = Sigstore::new(start()).unwrap();
     let theirs = Sigstore::new(start()).unwrap();
     let bad = [

@@ -3,12 +3,15 @@
 #![cfg(feature = "dev")]
 
 mod attested;
+mod catalogue;
 mod checkpoints;
 mod collecting;
 mod flips;
 mod knobs;
 mod legacy;
 mod refreshing;
+mod revoking;
+mod settings_matter;
 mod shapes;
 
 use bytes::Bytes;
