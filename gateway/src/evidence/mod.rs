@@ -5,14 +5,18 @@
 //! (`legacy/`). Whether the signer is one that the
 //! policy wants is for the policy; here everybody whose bundle verifies is named.
 
+mod by_certificate;
+mod by_key;
 mod certificate;
 mod claim;
 mod collector;
 mod document;
 mod exhibit;
+mod explain;
 mod foreign_json;
 #[doc(hidden)]
 pub mod fuzzing;
+mod key;
 mod legacy;
 pub mod limits;
 mod memory;
@@ -20,8 +24,10 @@ mod one_bundle;
 mod predicates;
 mod rejection;
 mod revocation;
+mod root;
 mod settings;
 mod standing;
+mod start_error;
 mod statement;
 mod tree;
 mod trust;
@@ -36,8 +42,9 @@ pub use self::memory::MemoryFault;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
 pub use self::rejection::Rejection;
 pub use self::revocation::{ListFault, RevocationList, RevocationSettings};
-pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
+pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings};
 pub use self::standing::{Standing, basis};
+pub use self::start_error::StartError;
 pub use self::tree::tree;
 pub use self::trust::Trust;
 pub use self::tuf::TufSource;

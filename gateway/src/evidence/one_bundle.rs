@@ -1,10 +1,13 @@
 //! One bundle against one trusted root: what a conformance client and an offline check ask.
 
+use super::by_certificate::by_certificate;
+use super::by_key::by_key;
 use super::claim::{Claim, Versions};
+use super::key::Key;
 use super::rejection::{Fault, Rejection};
-use super::settings::StartError;
-use super::trust::{Key, Root};
-use super::verify::{About, Verified, by_certificate, by_key};
+use super::root::Root;
+use super::start_error::StartError;
+use super::verify::{About, Verified};
 use crate::case::{Digest, Signer, Timestamp};
 use crate::outage::Outage;
 use crate::reason::Code;
