@@ -102,7 +102,7 @@ test_rejected_beside_good_does_not_matter if {
 	signing.allowed with input as case with data.witgate.signatures as [entry([acme])]
 }
 
-test_no_entry_for_the_reference if {
+test_a8_2_no_entry_for_the_reference_is_nobody if {
 	other := {"references": ["ghcr.io/other/*"], "identities": [acme]}
 	refuse := signing.refuse with input as by_uri(workflow) with data.witgate.signatures as [other]
 	codes(refuse) == {"identity-mismatch"}
@@ -201,6 +201,94 @@ test_a9_1_exact_is_exact if {
 	exact := {"issuer": github, "san": {"kind": "uri", "value": workflow}}
 	signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([exact])]
 	not signing.allowed with input as by_uri(concat("", [workflow, "0"])) with data.witgate.signatures as [entry([exact])]
+}
+
+eight_times(text) := concat("", [text, text, text, text, text, text, text, text])
+
+# 4096 letters.
+long := eight_times(eight_times(eight_times("xxxxxxxx")))
+
+# Each condition of `plain_uri` by one URI that breaks it alone.
+test_a9_1_a_uri_that_can_be_read_in_two_ways_is_none if {
+	signing.plain_uri("https://h.example:8443/a/b@refs/heads/x")
+	every uri in [
+		concat("", ["https://h/", long]),
+		"https://h",
+		"https://h/x/",
+		"https//h/x",
+		"://h/x",
+		"HTTPS://h/x",
+		"https:/h/x/y",
+		"https://u@h/x",
+		"https://H/x",
+		"https://h%41/x",
+		"https:///x/y",
+		"https://.h/x",
+		"https://h./x",
+		"https://h..i/x",
+		"https://h.:1/x",
+		"https://h/x y",
+		"https://h/x\n",
+		"https://h/x\u0000",
+		"https://h/\u00fc",
+		"https://h/x\\y",
+		"https://h/x%2Fy",
+		"https://h/x%2ey",
+		"https://h/x%5Cy",
+		"https://h/x%252f",
+		"https://h/x%00",
+		"https://h/x%0a",
+		"https://h/x%0D",
+		"https://h/./x",
+		"https://h/x/../y",
+	] {
+		not signing.plain_uri(uri)
+	}
+}
+
+test_a9_1_an_address_that_can_be_read_in_two_ways_is_none if {
+	signing.plain_email("ci+x@acme.example")
+	every address in [
+		concat("", ["a@", long]),
+		"ci",
+		"@acme.example",
+		"ci@",
+		"a@b@acme.example",
+		"ci@acme.example\n",
+		"c i@acme.example",
+		"\u0000@acme.example",
+	] {
+		not signing.plain_email(address)
+	}
+}
+
+test_a9_1_a_spiffe_id_that_can_be_read_in_two_ways_is_none if {
+	signing.plain_spiffe("spiffe://prod.example/ns/shop")
+	every id in ["https://prod.example/ns/shop", "prod.example/ns/shop", "spiffe://prod.example/ns//shop", "spiffe://prod.example/ns/shop?x", "spiffe://prod:1/x"] {
+		not signing.plain_spiffe(id)
+	}
+}
+
+test_a9_2_a_pattern_is_of_its_kind_only if {
+	uris := {"issuer": github, "san": {"kind": "uri", "regExp": "https://github\\.com/acme/.*"}}
+	not signing.allowed with input as by(keyless(github, "email", workflow, {})) with data.witgate.signatures as [entry([uris])]
+	mails := {"issuer": github, "san": {"kind": "email", "regExp": ".*@acme\\.example"}}
+	not signing.allowed with input as by(keyless(github, "uri", "https://h/x@acme.example", {}))
+		with data.witgate.signatures as [entry([mails])]
+	ids := {"issuer": github, "san": {"kind": "spiffe", "regExp": "https://github\\.com/acme/.*"}}
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([ids])]
+}
+
+test_a8_2_a_threshold_of_0_wants_a_signature_all_the_same if {
+	wanted := object.union(entry([acme]), {"threshold": 0})
+	not signing.allowed with input as found([]) with data.witgate.signatures as [wanted]
+}
+
+test_a26_1_a_rejected_signature_is_nothing if {
+	rejected := object.union(signed(keyless(github, "uri", workflow, {})), {"status": "rejected", "code": "log-unknown", "detail": ""})
+	not signing.allowed with input as found([rejected]) with data.witgate.signatures as [entry([acme])]
+	refuse := signing.refuse with input as found([rejected]) with data.witgate.signatures as [entry([acme])]
+	codes(refuse) == {"no-verified-signature"}
 }
 
 test_a9_1_hosts_with_empty_labels_never_match if {

@@ -103,7 +103,7 @@ def build():
     }
     done = subprocess.run(command, cwd=WORKSPACE, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
-        errors = re.findall(r"^error.*?(?=^\S|\Z)", done.stderr, re.M | re.S) or [done.stderr[-4000:]]
+        errors = re.findall(r"^error.*?(?=^$|\Z)", done.stderr, re.M | re.S) or [done.stderr[-4000:]]
         raise NotBuilt("\n".join(errors))
     built = {}
     for line in done.stdout.splitlines():

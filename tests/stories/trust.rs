@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -275,6 +276,28 @@ async fn a22_2_a_list_past_its_age_answers_503() {
     revoke(&list, Timestamp::now(), &json!([]));
     look(&world).await;
     assert_eq!(world.host.admit(&pushed.reference).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_2_a_held_admission_ends_with_the_list_it_rests_on() {
+    let late_s = Arc::new(AtomicI64::new(0));
+    let (mut list, clock) = (PathBuf::new(), Arc::clone(&late_s));
+    let world = World::with(|setup| {
+        list = setup.folder.join("revoked.json");
+        revoke(&list, ahead(-60), &json!([]));
+        let table = format!("file = \"{}\"\nmax_age_s = 120\n", list.display());
+        setup.more = format!("[evidence]\nrefresh_s = 3600\n\n[evidence.revocations]\n{table}");
+        setup.clock = Arc::new(move || ahead(clock.load(Ordering::Relaxed)));
+    })
+    .await;
+    let pushed = publish(&world, "held-by-list").await;
+    let by_digest = format!("{}/demo/held-by-list@{}", world.deployment.registry.host(), pushed.manifest);
+    let granted = world.host.admit(&by_digest).await;
+    assert_eq!(granted.status, 200, "{}", granted.body);
+    assert_eq!(world.host.admit(&by_digest).await.decision(), granted.decision(), "held for ten minutes");
+    late_s.store(100, Ordering::Relaxed);
+    let reply = world.host.admit(&by_digest).await;
+    assert_eq!((reply.status, reply.body["peer"].as_str()), (503, Some("revocations")), "{}", reply.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -140,7 +140,8 @@ impl Entry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    version: u64,
+    #[serde(rename = "version")]
+    _version: u64,
     issued_at: Timestamp,
     entries: Vec<Row>,
 }
@@ -201,10 +202,7 @@ impl RevocationList {
         if let Some(found) = value["version"].as_u64().filter(|found| *found != 1) {
             return Err(ListFault::Version { found });
         }
-        let Document { version, issued_at, entries } = serde_json::from_value(value).map_err(ListFault::Form)?;
-        if version != 1 {
-            return Err(ListFault::Version { found: version });
-        }
+        let Document { issued_at, entries, .. } = serde_json::from_value(value).map_err(ListFault::Form)?;
         if entries.len() > REVOCATION_ENTRIES_MAX {
             return Err(ListFault::TooMany { found: entries.len() });
         }
@@ -410,6 +408,20 @@ mod tests {
             "{\"version\":1,\"issued_at\":\"2025-06-02T12:02:00Z\",\"entries\":[]}",
         ] {
             assert!(RevocationList::parse(text.as_bytes(), now()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a22_2_a_list_of_another_version_says_which() {
+        let of = |version: Value| {
+            let list = json!({"version": version, "issued_at": now(), "entries": [], "more": 1});
+            RevocationList::parse(list.to_string().as_bytes(), now()).unwrap_err()
+        };
+        for version in [0, 2, u64::MAX] {
+            assert!(matches!(of(json!(version)), ListFault::Version { found } if found == version));
+        }
+        for version in [json!(1), json!(-1), json!(1.0), json!("1"), json!(null)] {
+            assert!(matches!(of(version), ListFault::Form(_)));
         }
     }
 

@@ -358,6 +358,7 @@ fn a9_1_patterns_never_match_look_alikes() {
         {"issuer": GITHUB, "subjectRegExp": "^https://github.com/acme/.*$", "subjectType": "uri"}]}));
     for value in [
         "https://githubXcom/acme/x",
+        "https://githubxcom/acme/x",
         "https://github.com/acme-evil/x",
         "https://github.com/acme.evil/x",
         "https://github.com@evil.example/acme/x",
@@ -495,6 +496,15 @@ fn a_reusable_workflow_signs_for_the_repository_it_worked_for() {
 }
 
 #[test]
+fn a22_1_no_policy_lifts_a_revocation() {
+    let open = custom("admit := true\ngrants := {\"imports\": [i.name | some i in input.surface.imports]}");
+    let mut case = case();
+    assert_refused(&open, &case, &[]);
+    case.evidence.revoked.push(Defect { code: Code::REVOKED, about: "sha256:1".into(), detail: "hole".into() });
+    assert_refused(&open, &case, &["revoked"]);
+}
+
+#[test]
 fn the_floor_cannot_be_lifted() {
     let open = custom("admit := true\ngrants := {\"imports\": [i.name | some i in input.surface.imports]}");
     assert_refused(&open, &case(), &[]);
@@ -542,6 +552,24 @@ fn the_floor_cannot_be_lifted() {
         }
         assert_refused(&open, &known, &[]);
     }
+}
+
+#[test]
+fn the_floor_tells_why_a_component_cannot_be_read() {
+    let open = custom("admit := true\ngrants := {\"imports\": []}");
+    let told = |case: &Case| {
+        let reasons = open.decide(case).unwrap().facts().reasons.clone();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        (reasons[0].code.to_string(), reasons[0].about.clone(), reasons[0].detail.clone())
+    };
+    let mut unreadable = case();
+    unreadable.surface = Surface::Unreadable { detail: "core module".into() };
+    let code = "component-unreadable".to_owned();
+    let about = unreadable.artifact.digest.to_string();
+    assert_eq!(told(&unreadable), (code.clone(), about.clone(), "core module".into()));
+    let mut bare = case();
+    bare.artifact.component = None;
+    assert_eq!(told(&bare), (code, about, "the manifest names no layer that is a component".into()));
 }
 
 #[test]

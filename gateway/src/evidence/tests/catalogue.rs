@@ -1,7 +1,8 @@
-//! Rows of the catalogue of bypasses that one bundle shows by itself: A4.1, A4.2, A5.3, A6.1, A6.4, A9.2.
+//! Rows of the catalogue of bypasses that one bundle shows by itself: A4.1, A4.2, A5.3, A6.1, A6.4, A9.2, A9.3.
 
 use serde_json::json;
 
+use super::super::{Expected, OneBundleError, Subject, verify_bundle};
 use super::*;
 use crate::case::FindingKind;
 use crate::dev::sigstore::{BUNDLE_V01, Content, Knob, Log};
@@ -58,10 +59,15 @@ async fn a4_2_an_envelope_of_anything_else_than_one_statement_is_rejected() {
                 for bundle in [sigstore.sign(request.clone()), sigstore.sign_with_key(&managed, request)] {
                     let (code, detail) = rejected(&collector, bundle.unwrap()).await;
                     assert_eq!(code, expected, "{knob:?} in {log:?}: {detail}");
+                    let is_said = knob != Knob::TwoDsseSignatures || detail.contains("exactly one signature");
+                    assert!(is_said, "{detail}");
                 }
             }
         }
     }
+    // What is no statement by its type is not read as one.
+    let neither = cosign().with(Knob::WrongPayloadType).with(Knob::PayloadNotJson);
+    assert_eq!(rejected(&collector, sigstore.sign(neither).unwrap()).await.0, Code::BUNDLE_UNSUPPORTED);
 }
 
 #[tokio::test]
@@ -128,7 +134,10 @@ async fn a6_1_an_entry_has_to_be_of_a_kind_that_binds_and_about_this_envelope() 
 async fn a6_4_a_bundle_without_its_proof_is_none_under_any_label() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
-    for request in [cosign(), cosign().signing(Content::Message { bytes: manifest() })] {
+    let message = || cosign().signing(Content::Message { bytes: manifest() });
+    // In Rekor v2 a time-stamp authority says when, so that nothing but the proof speaks for the log.
+    let v2 = |request: Sign| request.logged_in(Log::RekorV2);
+    for request in [cosign(), message(), v2(cosign()), v2(message())] {
         let bare = sigstore.sign(request.with(Knob::NoInclusionProof)).unwrap();
         for media_type in
             [json!(BUNDLE_V01), json!("application/vnd.dev.sigstore.bundle+json;version=0.2"), json!(null)]
@@ -158,4 +167,29 @@ async fn a9_2_a_certificate_has_one_name_and_it_is_a_uri_or_an_address() {
         }
     }
     verified(&collector, sigstore.sign(cosign()).unwrap()).await;
+}
+
+#[test]
+fn a9_3_one_bundle_is_by_the_very_identity_and_issuer_that_were_asked_for() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let (root, manifest) = (sigstore.trusted_root_json(), manifest());
+    let bundle = sigstore.sign(cosign()).unwrap();
+    let by = |san: &str, issuer: &str| {
+        let expected = Expected::Identity { san, issuer };
+        match verify_bundle(root.as_bytes(), &bundle, Subject::Bytes(&manifest), expected) {
+            Ok(_) => None,
+            Err(OneBundleError::Rejected(rejection)) => Some(rejection.code),
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert_eq!(by(IDENTITY, ISSUER), None);
+    for san in ["https://github.com/acme/cart", &format!("{IDENTITY}x"), &IDENTITY.to_uppercase(), "", "*"] {
+        assert_eq!(by(san, ISSUER), Some(Code::IDENTITY_MISMATCH), "{san}");
+    }
+    for issuer in ["https://other.example", &format!("{ISSUER}/"), "", "*"] {
+        assert_eq!(by(IDENTITY, issuer), Some(Code::ISSUER_MISMATCH), "{issuer}");
+    }
+    let by_key = sigstore.sign_with_key(&ManagedKey::generate().unwrap(), cosign()).unwrap();
+    let expected = Expected::Identity { san: IDENTITY, issuer: ISSUER };
+    assert!(verify_bundle(root.as_bytes(), &by_key, Subject::Bytes(&manifest), expected).is_err());
 }

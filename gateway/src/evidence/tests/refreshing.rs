@@ -120,7 +120,7 @@ async fn a22_1_an_examination_that_began_under_one_trust_ends_under_it() {
 }
 
 #[tokio::test]
-async fn a_touched_file_is_young_again_and_a_date_ahead_grows_old_all_the_same() {
+async fn a23_1_a_touched_file_is_young_again_and_a_date_ahead_grows_old_all_the_same() {
     let sigstore = Sigstore::new(start()).unwrap();
     let folder = Folder::new();
     let settings = folder.root(&sigstore, after(-100));

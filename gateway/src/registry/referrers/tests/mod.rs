@@ -147,10 +147,20 @@ async fn a25_2_a_refusal_to_show_evidence_is_never_none() {
     }
     scene.peer.on(&page_2, Reply::status(404));
     assert!(scene.candidates().await.is_err(), "page 2 is missing");
-    for link in
-        ["<http://127.0.0.1:1/>; rel=next", "</v2/y/referrers/z>; rel=next", "nonsense", "<a>;rel=next, <b>;rel=next"]
-    {
-        scene.peer.on(&scene.api, index(&[]).header("link", link));
+    // Each of them answers, and would end the list well.
+    let elsewhere = Peer::start().await;
+    let other_path = "/v2/y/referrers/z";
+    scene.peer.on(other_path, index(&[]));
+    elsewhere.on(&scene.api, index(&[]));
+    for link in [
+        format!("<{other_path}>; rel=next"),
+        format!("<http://{}{}>; rel=next", elsewhere.name, scene.api),
+        format!("<http://user@{}{}?page=2>; rel=next", scene.peer.name, scene.api),
+        "<http://127.0.0.1:1/>; rel=next".into(),
+        "nonsense".into(),
+        "<?page=2>;rel=next, <?page=3>;rel=next".into(),
+    ] {
+        scene.peer.on(&scene.api, index(&[]).header("link", &link));
         assert!(scene.candidates().await.is_err(), "{link}");
     }
     scene.peer.on(&scene.api, Reply::status(404));
