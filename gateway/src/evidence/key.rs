@@ -1,40 +1,45 @@
-//! One managed key.
+//! One managed key, with what its settings ask of its signatures.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sigstore_crypto::{KeyAlgorithm, VerificationKey};
-use sigstore_types::DerPublicKey;
 use sigstore_verify::PublicKeyVerificationPolicy;
 
+use super::algorithm::Algorithm;
+use super::demands::LogDemand;
 use super::document::read;
 use super::limits::KEY_BYTES_MAX;
-use super::settings::KeySettings;
+use super::public_key::{KeyFault, PublicKey};
+use super::settings::{KeySettings, PemSource};
 use super::start_error::StartError;
-use crate::case::Digest;
+use crate::case::{Digest, Waiver};
 
 /// One managed key.
 #[derive(Clone)]
 pub(super) struct Key {
     name: String,
     digest: Digest,
+    public: PublicKey,
+    algorithm: Algorithm,
+    stated: Option<Algorithm>,
+    log: LogDemand,
     policy: PublicKeyVerificationPolicy,
 }
 
 impl Key {
     pub(super) fn load(settings: &KeySettings) -> Result<Self, StartError> {
-        let (pem, _) = read(&settings.name, &settings.pem, KEY_BYTES_MAX)?;
-        Self::parse(&settings.name, &pem)
+        let pem = match &settings.pem {
+            PemSource::File(path) => read(&settings.name, path, KEY_BYTES_MAX)?.0,
+            PemSource::Inline(inline) => inline.text.clone().into_bytes(),
+        };
+        Self::parse(&settings.name, &pem, settings.algorithm, settings.transparency_log)
     }
 
-    pub(super) fn parse(name: &str, pem: &[u8]) -> Result<Self, StartError> {
-        let unusable = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Key { name: name.into(), source };
-        let pem = std::str::from_utf8(pem).map_err(|error| unusable(error.into()))?;
-        let key = DerPublicKey::from_pem(pem).map_err(|error| unusable(error.into()))?;
-        let algorithm = KeyAlgorithm::from_spki(&key).map_err(|error| unusable(error.into()))?;
-        VerificationKey::from_spki_with_scheme(&key, algorithm.default_signing_scheme())
-            .map_err(|error| unusable(error.into()))?;
-        let digest = Digest::of(key.as_bytes());
-        Ok(Self { name: name.into(), digest, policy: PublicKeyVerificationPolicy::new(key) })
+    pub(super) fn parse(name: &str, pem: &[u8], stated: Option<Algorithm>, log: LogDemand) -> Result<Self, StartError> {
+        let unusable = |source: KeyFault| StartError::Key { name: name.to_owned(), source };
+        let public = PublicKey::from_pem(pem).map_err(unusable)?;
+        let algorithm = public.algorithm(stated).map_err(unusable)?;
+        let (digest, policy) = (public.keyid(), PublicKeyVerificationPolicy::new(public.spki().clone()));
+        Ok(Self { name: name.into(), digest, public, algorithm, stated, log, policy })
     }
 
     pub(super) fn name(&self) -> &str {
@@ -46,6 +51,30 @@ impl Key {
         self.digest
     }
 
+    pub(super) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The algorithm, where the settings name it.
+    pub(super) fn stated(&self) -> Option<Algorithm> {
+        self.stated
+    }
+
+    /// Whether what it signed counts only with an entry in a log.
+    pub(super) fn needs_log(&self) -> bool {
+        self.log == LogDemand::Required
+    }
+
+    /// What its settings do not ask.
+    pub(super) fn waived(&self) -> Vec<Waiver> {
+        if self.needs_log() { Vec::new() } else { vec![Waiver::TransparencyLog] }
+    }
+
+    /// How the verifier of bundles checks it, entries included.
     pub(super) fn policy(&self) -> &PublicKeyVerificationPolicy {
         &self.policy
     }

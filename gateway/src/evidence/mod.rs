@@ -5,11 +5,15 @@
 //! (`legacy/`). Whether the signer is one that the
 //! policy wants is for the policy; here everybody whose bundle verifies is named.
 
+mod algorithm;
+mod authority;
+mod bare;
 mod by_certificate;
 mod by_key;
 mod certificate;
 mod claim;
 mod collector;
+mod demands;
 mod document;
 mod exhibit;
 mod explain;
@@ -17,11 +21,14 @@ mod foreign_json;
 #[doc(hidden)]
 pub mod fuzzing;
 mod key;
+mod key_file;
 mod legacy;
 pub mod limits;
 mod memory;
 mod one_bundle;
+mod pem;
 mod predicates;
+mod public_key;
 mod rejection;
 mod revocation;
 mod root;
@@ -36,13 +43,21 @@ mod upkeep;
 mod verify;
 mod wascap;
 
+pub use self::algorithm::{Algorithm, UnknownAlgorithm};
+pub use self::authority::AuthorityFault;
 pub use self::collector::Collector;
+pub use self::demands::{Demands, LogDemand, SctDemand};
 pub use self::exhibit::Exhibit;
+pub use self::key_file::{KeyFile, KeyFileFault, PrivateKey};
 pub use self::memory::MemoryFault;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
+pub use self::pem::PemFault;
+pub use self::public_key::{KeyFault, PublicKey};
 pub use self::rejection::Rejection;
 pub use self::revocation::{ListFault, RevocationList, RevocationSettings};
-pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings};
+pub use self::settings::{
+    AuthoritySettings, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings,
+};
 pub use self::standing::{Standing, basis};
 pub use self::start_error::StartError;
 pub use self::tree::tree;

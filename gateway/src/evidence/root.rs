@@ -1,72 +1,142 @@
 //! One Sigstore deployment: whom its `trusted_root.json` names, in the form in which it is asked.
 
+use std::error::Error;
+
+use serde_json::Value;
 use sigstore_trust_root::{TransparencyLog, TrustedRoot, TsaAuthority};
-use sigstore_types::{Bundle, SignatureContent, TimeRange};
+use sigstore_types::bundle::Rfc3161Timestamp;
+use sigstore_types::{Bundle, SignatureBytes, TimeRange};
 use sigstore_verify::Verifier;
 use sigstore_verify::tsa::verify_timestamp_for_authority;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::authority::{AuthorityFault, CHAIN, TIMESTAMP};
 use super::certificate;
+use super::claim::Claim;
+use super::demands::Demands;
 use super::rejection::Rejection;
 use super::start_error::StartError;
-use crate::case::{Digest, Timestamp};
+use crate::case::{Digest, Timestamp, Waiver};
 use crate::reason::Code;
 use crate::strict_json;
 
-/// One Sigstore deployment.
+/// One Sigstore deployment, or one own authority in its form.
 pub(super) struct Root {
     name: String,
     digest: Digest,
-    refreshed_at: Timestamp,
-    max_age_s: u64,
+    origin: Origin,
+    demands: Demands,
     verifier: Verifier,
     /// Who may have issued a leaf, for messages only.
     authorities: Vec<certificate::Authority>,
     timestamp_authorities: Vec<TsaAuthority>,
-    logs: Vec<Log>,
+    tlogs: Vec<TransparencyLog>,
 }
 
-/// A transparency log, as far as a message needs it.
-struct Log {
-    id: Vec<u8>,
-    valid_for: Option<TimeRange>,
+/// What kind of trust it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A `trusted_root.json`: its certificates name an OIDC issuer, and it grows old.
+    Sigstore {
+        /// When it was last confirmed: its age counts from here.
+        refreshed_at: Timestamp,
+        /// The age past which the floor refuses.
+        max_age_s: u64,
+    },
+    /// An own authority: its certificates name no OIDC issuer.
+    Own {
+        /// The root whose logs it uses.
+        lender: Option<String>,
+    },
 }
 
 impl Root {
     /// Parses a `trusted_root.json` (sigstore/protobuf-specs `sigstore_trustroot.proto`).
-    pub(super) fn parse(name: &str, json: &[u8], refreshed_at: Timestamp, max_age_s: u64) -> Result<Self, StartError> {
-        let unusable =
-            |source: Box<dyn std::error::Error + Send + Sync>| StartError::Root { name: name.into(), source };
+    pub(super) fn parse(
+        name: &str,
+        json: &[u8],
+        refreshed_at: Timestamp,
+        max_age_s: u64,
+        demands: Demands,
+    ) -> Result<Self, StartError> {
+        let unusable = |source: Box<dyn Error + Send + Sync>| StartError::Root { name: name.into(), source };
         let value = strict_json::parse(json, strict_json::MAX_DEPTH).map_err(|error| unusable(error.into()))?;
         let mut root: TrustedRoot = serde_json::from_value(value).map_err(|error| unusable(error.into()))?;
         let authorities = narrow(&mut root).map_err(|error| unusable(error.into()))?;
-        let verifier = Verifier::new(&root).map_err(|error| unusable(error.into()))?;
-        let timestamp_authorities = root.tsa_authorities();
-        let log = |log: &TransparencyLog| Log {
-            id: log.log_id.key_id.as_bytes().to_vec(),
-            valid_for: log.public_key.valid_for,
-        };
-        let logs = root.tlogs.iter().map(log).collect();
-        let (name, digest) = (name.into(), Digest::of(json));
-        Ok(Self { name, digest, refreshed_at, max_age_s, verifier, authorities, timestamp_authorities, logs })
+        let origin = Origin::Sigstore { refreshed_at, max_age_s };
+        Self::of((name, Digest::of(json)), origin, demands, root, authorities).map_err(|error| unusable(error.into()))
+    }
+
+    /// The trust in an own authority, written as a trusted root.
+    pub(super) fn own(
+        (name, digest): (&str, Digest),
+        trusted: Value,
+        demands: Demands,
+        lender: Option<&str>,
+    ) -> Result<Self, AuthorityFault> {
+        let unusable = |source: Box<dyn Error + Send + Sync>| AuthorityFault::Unusable(source);
+        let mut root: TrustedRoot = serde_json::from_value(trusted).map_err(|error| unusable(error.into()))?;
+        let stamped = !root.timestamp_authorities.is_empty();
+        let authorities = narrow(&mut root).map_err(|error| unusable(error.into()))?;
+        // What is left out could never verify anything.
+        match (root.certificate_authorities.is_empty(), stamped && root.timestamp_authorities.is_empty()) {
+            (true, _) => return Err(AuthorityFault::NoTime { setting: CHAIN }),
+            (_, true) => return Err(AuthorityFault::NoTime { setting: TIMESTAMP }),
+            (false, false) => {}
+        }
+        let origin = Origin::Own { lender: lender.map(str::to_owned) };
+        Self::of((name, digest), origin, demands, root, authorities).map_err(|error| unusable(error.into()))
+    }
+
+    fn of(
+        (name, digest): (&str, Digest),
+        origin: Origin,
+        demands: Demands,
+        root: TrustedRoot,
+        authorities: Vec<certificate::Authority>,
+    ) -> Result<Self, sigstore_verify::Error> {
+        let verifier = Verifier::new(&root)?;
+        let (name, timestamp_authorities, tlogs) = (name.to_owned(), root.tsa_authorities(), root.tlogs);
+        Ok(Self { name, digest, origin, demands, verifier, authorities, timestamp_authorities, tlogs })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// SHA-256 of its bytes.
+    /// SHA-256 of its bytes; for an own authority of its certificates.
     pub(super) fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// When it was last confirmed: its age counts from here.
-    pub(super) fn refreshed_at(&self) -> Timestamp {
-        self.refreshed_at
+    /// What kind of trust it is.
+    pub(super) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
-    pub(super) fn max_age_s(&self) -> u64 {
-        self.max_age_s
+    /// The root whose logs it uses, where they are not its own.
+    pub(super) fn lender(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Own { lender } => lender.as_deref(),
+            Origin::Sigstore { .. } => None,
+        }
+    }
+
+    /// Its transparency logs.
+    pub(super) fn tlogs(&self) -> &[TransparencyLog] {
+        &self.tlogs
+    }
+
+    /// What it asks of what its authorities vouch for.
+    pub(super) fn demands(&self) -> Demands {
+        self.demands
+    }
+
+    /// What it does not ask, of what is asked of its kind: nobody expects a timestamp of a certificate of an own authority.
+    pub(super) fn waived(&self) -> Vec<Waiver> {
+        let mut waived = self.demands.waived();
+        waived.retain(|waiver| matches!(self.origin, Origin::Sigstore { .. }) || *waiver != Waiver::Sct);
+        waived
     }
 
     pub(super) fn verifier(&self) -> &Verifier {
@@ -81,32 +151,36 @@ impl Root {
     /// Why a log entry of the bundle cannot be this root's, if so. For messages: what an entry says of its log is no proof.
     pub(super) fn foreign_log(&self, bundle: &Bundle) -> Option<Rejection> {
         bundle.verification_material.tlog_entries.iter().find_map(|entry| {
-            let Some(log) = self.logs.iter().find(|log| log.id == entry.log_id.key_id.as_bytes()) else {
+            let Some(log) = self.tlogs.iter().find(|log| log.log_id.key_id == entry.log_id.key_id) else {
                 let expected = format!("an entry in a log of `{}`", self.name);
                 let found = format!("one in the log `{}`", entry.log_id.key_id);
                 return Some(Rejection::mismatch(Code::LOG_UNKNOWN, expected, found));
             };
             let time = entry.integrated_time?;
-            let window = log.valid_for.filter(|window| !window.contains(time))?;
+            let window = log.public_key.valid_for.filter(|window| !window.contains(time))?;
             let until = window.end.map_or_else(String::new, |end| format!(" and `{end}`"));
             let expected = format!("an entry between `{}`{until}, when its log is valid", window.start);
             Some(Rejection::mismatch(Code::LOG_TIME_INVALID, expected, format!("one of `{time}`")))
         })
     }
 
-    /// The times that this root's authorities give a bundle, and those that its log entries claim. For messages.
-    pub(super) fn times_of(&self, bundle: &Bundle) -> Vec<Timestamp> {
-        let signature = match &bundle.content {
-            SignatureContent::MessageSignature(message) => &message.signature,
-            SignatureContent::DsseEnvelope(envelope) => &envelope.signature.sig,
-            _ => return Vec::new(),
-        };
-        let material = &bundle.verification_material;
-        let stamps = material.timestamp_verification_data.rfc3161_timestamps.iter().filter_map(|stamp| {
-            let check = |tsa| verify_timestamp_for_authority(&stamp.signed_timestamp, signature, tsa).ok();
-            self.timestamp_authorities.iter().find_map(check)
-        });
-        stamps.chain(material.tlog_entries.iter().filter_map(|entry| entry.integrated_time)).collect()
+    /// The times of a claim's time-stamps, if authorities of this root made every one of them, over this very signature.
+    pub(super) fn verified_stamps(&self, claim: &Claim) -> Option<Vec<Timestamp>> {
+        let signature = claim.signature()?;
+        claim.stamps().iter().map(|stamp| self.time_of(stamp, signature)).collect()
+    }
+
+    fn time_of(&self, stamp: &Rfc3161Timestamp, signature: &SignatureBytes) -> Option<Timestamp> {
+        let check = |tsa| verify_timestamp_for_authority(&stamp.signed_timestamp, signature, tsa).ok();
+        self.timestamp_authorities.iter().find_map(check)
+    }
+
+    /// The times that this root's authorities give a claim, and those that its log entries claim. For messages.
+    pub(super) fn times_of(&self, claim: &Claim) -> Vec<Timestamp> {
+        let Some(signature) = claim.signature() else { return Vec::new() };
+        let stamps = claim.stamps().iter().filter_map(|stamp| self.time_of(stamp, signature));
+        let entries = claim.bundle.verification_material.tlog_entries.iter();
+        stamps.chain(entries.filter_map(|entry| entry.integrated_time)).collect()
     }
 }
 
@@ -204,7 +278,7 @@ mod tests {
             narrow(&mut narrowed).unwrap();
             assert_eq!(narrowed.certificate_authorities.len(), given.certificate_authorities.len());
             assert_eq!(narrowed.timestamp_authorities.len(), given.timestamp_authorities.len());
-            assert!(Root::parse("field", json.as_bytes(), Timestamp::UNIX_EPOCH, 1).is_ok());
+            assert!(Root::parse("field", json.as_bytes(), Timestamp::UNIX_EPOCH, 1, Demands::default()).is_ok());
         }
     }
 

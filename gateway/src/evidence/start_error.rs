@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use super::authority::AuthorityFault;
 use super::memory::MemoryFault;
+use super::public_key::KeyFault;
 use super::revocation::ListFault;
 use crate::case::Digest;
 use crate::outage::Outage;
@@ -39,15 +41,33 @@ pub enum StartError {
         /// What the parser says.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The public key is none.
-    #[error("the key `{name}` is no public key in SPKI PEM")]
+    /// A key is none that signatures are checked with.
+    #[error("the key `{name}` of `[[evidence.keys]]` cannot be used")]
     Key {
         /// The key's name.
         name: String,
-        /// What the parser says.
-        source: Box<dyn Error + Send + Sync>,
+        /// What is wrong with it.
+        source: KeyFault,
     },
-    /// Two roots or keys have one name, or a name is empty.
+    /// An own authority is none that could vouch for anything.
+    #[error("the authority `{name}` of `[[evidence.authorities]]` cannot be used")]
+    Authority {
+        /// The authority's name.
+        name: String,
+        /// What is wrong with it.
+        source: AuthorityFault,
+    },
+    /// One key under two names would be two signers.
+    #[error("the keys `{first}` and `{second}` of `[[evidence.keys]]` are one key, {keyid}")]
+    KeyTwice {
+        /// The first name.
+        first: String,
+        /// The second name.
+        second: String,
+        /// SHA-256 of the SPKI DER.
+        keyid: Digest,
+    },
+    /// Two roots, keys or authorities have one name, or a name is empty.
     #[error("the name `{name}` in `[evidence]` is empty or stands twice")]
     Name {
         /// The name.
@@ -56,7 +76,7 @@ pub enum StartError {
     /// More roots or keys than are tried.
     #[error("`{setting}` has {found} entries, at most {limit} are allowed")]
     TooMany {
-        /// `evidence.roots` or `evidence.keys`.
+        /// `evidence.roots`, `evidence.keys` or `evidence.authorities`.
         setting: &'static str,
         /// How many there are.
         found: usize,
@@ -128,8 +148,12 @@ impl StartError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Root { .. } => Some("fetch a fresh one with `cosign trusted-root create` or from your TUF mirror"),
-            Self::Key { .. } => Some("write the public key as SPKI PEM, for instance with `cosign public-key`"),
-            Self::Name { .. } => Some("give each entry of `[[evidence.roots]]` and `[[evidence.keys]]` its own `name`"),
+            Self::Key { source, .. } => Some(source.hint()),
+            Self::Authority { source, .. } => Some(source.hint()),
+            Self::KeyTwice { .. } => Some("take one of the two out: who signs once counts once"),
+            Self::Name { .. } => Some(
+                "give each entry of `[[evidence.roots]]`, `[[evidence.keys]]` and `[[evidence.authorities]]` its own `name`",
+            ),
             Self::Unreadable { .. } => {
                 Some("name a file that is there and may be read; paths start at the working folder")
             }

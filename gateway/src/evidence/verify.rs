@@ -3,7 +3,6 @@
 use serde_json::Value;
 use sigstore_types::bundle::VerificationMaterialContent;
 use sigstore_types::{Artifact, Sha256Hash};
-use sigstore_verify::VerificationResult;
 
 use super::by_certificate::by_certificate;
 use super::by_key::by_key;
@@ -11,10 +10,11 @@ use super::claim::Claim;
 use super::limits::breadth;
 use super::predicates;
 use super::rejection::{Fault, Rejection};
-use super::root::Root;
-use super::statement::COSIGN_SIGN;
+use super::statement::{COSIGN_SIGN, Statement};
 use super::trust::Trust;
-use crate::case::{Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
+use crate::case::{
+    Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, Waiver, canonical_json,
+};
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
 
@@ -23,10 +23,11 @@ use crate::reason::Code;
 pub(super) struct Verified {
     kind: FindingKind,
     trust: String,
-    /// The root whose authorities or logs vouched for it.
-    root: String,
+    /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
+    vouchers: Vec<String>,
     signer: Signer,
     times: Vec<Timestamp>,
+    waived: Vec<Waiver>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
     attests: Option<Box<Attested>>,
@@ -59,6 +60,7 @@ impl Verified {
             trust: self.trust.clone(),
             signer: self.signer.clone(),
             times: self.times.clone(),
+            waived: self.waived.clone(),
             predicate_type: self.predicate_type.clone(),
             predicate: self.predicate.clone(),
             attests: self.attests.clone(),
@@ -75,9 +77,9 @@ impl Verified {
         1024 + self.predicate_bytes + 64 * self.predicate_breadth
     }
 
-    /// The root whose authorities or logs vouched for it.
-    pub(super) fn root(&self) -> &str {
-        &self.root
+    /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
+    pub(super) fn vouchers(&self) -> &[String] {
+        &self.vouchers
     }
 
     /// Who signed.
@@ -106,20 +108,26 @@ pub(super) fn verify(trust: &Trust, about: About<'_>, claim: Claim) -> Result<Ve
             let hint = key.hint.clone();
             by_key(trust.roots(), trust.keys(), &hint, about, claim)
         }
-        _ => by_certificate(trust.roots(), about, claim),
+        _ => by_certificate(trust.vouchers(), about, claim),
     }
 }
 
+/// What was found out about a claim, by whoever checked its cryptography.
+pub(super) struct Proof<'a> {
+    /// The name of the trust that it verified against.
+    pub(super) trust: &'a str,
+    pub(super) signer: Signer,
+    /// The roots and authorities that were relied on.
+    pub(super) vouchers: Vec<&'a str>,
+    /// Proven ones only.
+    pub(super) times: Vec<Timestamp>,
+    /// What was not asked and is not there.
+    pub(super) waived: Vec<Waiver>,
+}
+
 /// The last step: the verified payload has to be about the artifact.
-pub(super) fn prove(
-    root: &Root,
-    trust: &str,
-    signer: Signer,
-    found: &VerificationResult,
-    about: About<'_>,
-    claim: Claim,
-) -> Result<Verified, Fault> {
-    let (kind, predicate_type, predicate) = match claim.statement {
+pub(super) fn prove(proof: Proof<'_>, about: About<'_>, statement: Option<Statement>) -> Result<Verified, Fault> {
+    let (kind, predicate_type, predicate) = match statement {
         None => (FindingKind::Signature, None, None),
         Some(statement) if !statement.is_about(about.digest) => {
             let found = statement.subjects_shown();
@@ -132,21 +140,21 @@ pub(super) fn prove(
             (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
-    let mut times = found.verified_timestamps().to_vec();
+    let Proof { trust, signer, vouchers, mut times, waived } = proof;
     times.sort();
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let (trust, root, attests) = (trust.to_owned(), root.name().to_owned(), None);
     Ok(Verified {
         kind,
-        trust,
-        root,
+        trust: trust.to_owned(),
+        vouchers: vouchers.into_iter().map(str::to_owned).collect(),
         signer,
         times,
+        waived,
         predicate_type,
         predicate,
-        attests,
+        attests: None,
         predicate_bytes,
         predicate_breadth,
     })
