@@ -41,7 +41,7 @@ async fn a4_1_what_a_bundle_is_goes_by_the_type_that_was_signed() {
 async fn a4_2_an_envelope_of_anything_else_than_one_statement_is_rejected() {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     for (knob, expected) in [
@@ -74,7 +74,7 @@ async fn a4_2_an_envelope_of_anything_else_than_one_statement_is_rejected() {
 async fn a5_3_one_subject_has_to_be_ours_letter_by_letter() {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     for request in [cosign(), attesting()] {
@@ -94,7 +94,7 @@ async fn a5_3_one_subject_has_to_be_ours_letter_by_letter() {
 async fn a6_1_an_entry_has_to_be_of_a_kind_that_binds_and_about_this_envelope() {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     let entries = "/verificationMaterial/tlogEntries";

@@ -56,7 +56,7 @@ fn line(name: &str, hint: [u8; 4], signature: &[u8]) -> String {
 async fn a6_3_a_checkpoint_counts_only_as_the_log_signed_it() {
     let (ours, theirs) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &ours)], keys: vec![release], ..Settings::default() });
     for (log, by_key) in [(Log::RekorV1, false), (Log::RekorV2, false), (Log::RekorV1, true), (Log::RekorV2, true)] {

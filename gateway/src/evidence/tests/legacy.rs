@@ -328,7 +328,7 @@ async fn a5_3_a_payload_is_about_ours_letter_by_letter() {
 async fn a6_4_a_layer_that_no_log_promised_to_hold_is_none() {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     for tag in Tag::BOTH {
