@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_do_not_load() {
+    fn a8_2_unknown_keys_do_not_load() {
         assert!(load("[listen]\ncaller = \"127.0.0.1:1\"\n", &[]).is_err());
         assert!(load("", &[("WITGATE_LISTEN__CALLER", "127.0.0.1:2")]).is_err());
         assert!(load("[polcy]\n", &[]).is_err());

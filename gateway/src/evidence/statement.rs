@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_statement() {
+    fn a4_2_what_is_no_statement_is_refused() {
         for change in [
             |statement: &mut Value| statement["_type"] = json!("https://in-toto.io/Statement/v2"),
             |statement: &mut Value| statement["_type"] = json!(null),

@@ -3,6 +3,7 @@
 #![cfg(feature = "dev")]
 
 mod attested;
+mod catalogue;
 mod checking;
 mod checkpoints;
 mod collecting;
@@ -12,6 +13,8 @@ mod keys;
 mod knobs;
 mod legacy;
 mod refreshing;
+mod revoking;
+mod settings_matter;
 mod shapes;
 
 use bytes::Bytes;

@@ -153,7 +153,7 @@ fn flaw_a_a_token_that_nobody_signed_is_rejected() {
 }
 
 #[test]
-fn flaw_b_a_token_copied_to_another_component_is_rejected() {
+fn a5_1_flaw_b_a_token_copied_to_another_component_is_rejected() {
     // Revision 3: the hash tells.
     let replayed = embed(&components::command("evil\n"), SECTION, &honest_token());
     assert_eq!(code(&replayed), Code::SUBJECT_MISMATCH);
