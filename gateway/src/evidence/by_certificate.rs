@@ -1,6 +1,7 @@
 //! A certificate's signature, checked against each trust root and each own authority.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use sigstore_verify::crypto::CertificateInfo;
 use sigstore_verify::{VerificationPolicy, VerificationResult};
@@ -44,8 +45,17 @@ pub(super) fn by_certificate<'a>(
                 let asked = asked_under(root, &claim);
                 match call.ask(|| root.verifier().verify(artifact(about), &claim.bundle, &policy)) {
                     Ok(found) => {
-                        checks.answered(call, asked);
-                        return certified(root, &found, &leaf, about, claim, checks);
+                        let waived = waived(root, &found, &claim)?;
+                        let begin = Instant::now();
+                        match name_and_issuer(root, &found, &leaf) {
+                            Ok(named) => {
+                                checks.answered(call, asked);
+                                checks.looked(&[Check::Name], None, begin.elapsed());
+                                return certified(root, &found, named, waived, (about, claim), checks);
+                            }
+                            // One CA may stand in a root and be an own authority: the other one says what it makes of it.
+                            Err(rejection) => Missed::after(asked, Check::Name, rejection),
+                        }
                     }
                     Err(error) => explain(&error, by, asked, root, about, &claim)?,
                 }
@@ -112,16 +122,14 @@ fn waived(root: &Root, found: &VerificationResult, claim: &Claim) -> Result<Vec<
 fn certified(
     root: &Root,
     found: &VerificationResult,
-    leaf: &[u8],
-    about: About<'_>,
-    claim: Claim,
+    (san, issuer): (San, Option<String>),
+    waived: Vec<Waiver>,
+    (about, claim): (About<'_>, Claim),
     checks: &mut Checks,
 ) -> Result<Verified, Fault> {
-    let waived = waived(root, found, &claim)?;
     let Some(certificate) = found.certificate() else {
         return Err(unproven("the certificate"));
     };
-    let (san, issuer) = checks.make(Check::Name, || name_and_issuer(root, found, leaf))?;
     let signer = match issuer {
         Some(issuer) => Signer::Keyless { issuer, san, claims: claims(certificate) },
         None => Signer::Certificate { authority: root.name().to_owned(), san },

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
+use super::super::key::Password;
 use super::misuse::Misuse;
 use crate::evidence::Algorithm;
 use crate::registry::GivenSecret;
@@ -38,9 +39,12 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who must have signed")]
 pub(super) struct SignerFlags {
-    /// The public key that must have signed: a file with SPKI PEM, as `cosign.pub`; no URL and no KMS
+    /// The key that must have signed: a file with SPKI PEM, as `cosign.pub`, or a private key, whose public half is meant; no URL
+    /// and no KMS
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) password: Password,
     /// What the key signs with, such as ecdsa-sha2-256-nistp256 or ed25519-ph; an Ed25519 key does not say it itself
     #[arg(long, value_name = "ALGORITHM")]
     pub(super) signing_algorithm: Option<Algorithm>,

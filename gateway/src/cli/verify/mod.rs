@@ -38,7 +38,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let mut config = global.configuration()?;
     let (timeout, output) = (Duration::try_from(args.timeout)?, global.output);
     let Args { component, signer, what, trust, registry, .. } = args;
-    let key = trusted::key(&signer);
+    let key = trusted::key(&signer)?;
     let wanted = Wanted::of(signer, what)?;
     let settings = trusted::settings(&config.evidence, &trust, key)?;
     trusted::warn(&trust);

@@ -1,10 +1,11 @@
 //! What is trusted for this one command: the configuration's roots, or what the flags put in their place.
 
+use super::super::key::public_of_private;
 use super::flags::{SignerFlags, TrustFlags};
 use super::misuse::Misuse;
 use super::wanted::KEY;
 use crate::evidence::{
-    KeyFault, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand, Settings, StartError,
+    InlinePem, KeyFault, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand, Settings, StartError,
 };
 use crate::outage::chain;
 
@@ -12,9 +13,16 @@ use crate::outage::chain;
 const ROOT: &str = "--trusted-root";
 
 /// The key of the flags; there is no other then.
-pub(super) fn key(flags: &SignerFlags) -> Option<KeySettings> {
-    let file = PemSource::File(flags.key.clone()?);
-    Some(KeySettings { algorithm: flags.signing_algorithm, ..KeySettings::new(KEY, file) })
+///
+/// # Errors
+/// A private key whose public half cannot be had.
+pub(super) fn key(flags: &SignerFlags) -> anyhow::Result<Option<KeySettings>> {
+    let Some(file) = &flags.key else { return Ok(None) };
+    let pem = match public_of_private(file, &flags.password)? {
+        Some(public) => PemSource::Inline(InlinePem { text: public.to_pem() }),
+        None => PemSource::File(file.clone()),
+    };
+    Ok(Some(KeySettings { algorithm: flags.signing_algorithm, ..KeySettings::new(KEY, pem) }))
 }
 
 /// `[evidence]`, with what the flags say in its place.

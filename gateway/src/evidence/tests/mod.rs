@@ -2,13 +2,18 @@
 
 #![cfg(feature = "dev")]
 
+mod a10;
+mod a11;
+mod a7;
 mod attested;
+mod authorities;
 mod catalogue;
 mod checking;
 mod checkpoints;
 mod collecting;
 mod demands;
 mod flips;
+mod key_files;
 mod keys;
 mod knobs;
 mod legacy;
