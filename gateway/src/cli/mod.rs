@@ -81,7 +81,7 @@ enum Command {
     Admit(admit::Args),
     /// List what a component imports and exports
     Inspect(inspect::Args),
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Answer sigstore-conformance: one bundle, verified or not
     Conformance(conformance::Args),
     /// Tell why something was admitted or refused
@@ -135,7 +135,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, global).await,
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
-        Command::Verify(args) => verify::run(args, global).await,
+        Command::Verify(args) => verify::run(*args, global).await,
         Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,
         Command::Log(args) => {
