@@ -82,7 +82,7 @@ enum Command {
     Admit(admit::Args),
     /// List what a component imports and exports
     Inspect(inspect::Args),
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Show what a key is: its algorithm, its id, its public half
     Key(key::Args),
     /// Answer sigstore-conformance: one bundle, verified or not
@@ -138,7 +138,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, global).await,
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
-        Command::Verify(args) => verify::run(args, global).await,
+        Command::Verify(args) => verify::run(*args, global).await,
         Command::Key(args) => key::run(&args, global.output),
         Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,

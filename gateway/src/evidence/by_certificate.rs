@@ -40,7 +40,7 @@ pub(super) fn by_certificate<'a>(
     let (mut call, mut first) = (Call::default(), None);
     for root in roots {
         let missed = match asking(root.demands(), &claim) {
-            Err(missed) => missed,
+            Err((check, rejection)) => Missed::beside(check, rejection),
             Ok(policy) => {
                 let asked = asked_under(root, &claim);
                 match call.ask(|| root.verifier().verify(artifact(about), &claim.bundle, &policy)) {
@@ -87,17 +87,17 @@ fn asked_under(root: &Root, claim: &Claim) -> Asked {
 /// What the verifier is to check of this claim under a root that asks `demands`.
 ///
 /// It is told to pass over the log for a claim without any entry only: with its leave to do without, it would look at no entry.
-fn asking(demands: Demands, claim: &Claim) -> Result<VerificationPolicy, Missed> {
+fn asking(demands: Demands, claim: &Claim) -> Result<VerificationPolicy, (Check, Rejection)> {
     let policy = match demands.sct {
         SctDemand::Required => VerificationPolicy::any_identity(),
         SctDemand::NotRequired => VerificationPolicy::any_identity().skip_sct(),
     };
     match demands.transparency_log {
         _ if claim.has_entry() => Ok(policy),
-        LogDemand::Required => Err(Missed::beside(Check::Log, claim.no_entry())),
+        LogDemand::Required => Err((Check::Log, claim.no_entry())),
         LogDemand::Optional if claim.stamps().is_empty() => {
             let expected = "a signed time-stamp, as there is no log entry that could prove a time";
-            Err(Missed::beside(Check::Times, Rejection::mismatch(Code::TIMESTAMP_MISSING, expected, "none")))
+            Err((Check::Times, Rejection::mismatch(Code::TIMESTAMP_MISSING, expected, "none")))
         }
         LogDemand::Optional => Ok(policy.skip_tlog_unsafe()),
     }

@@ -73,8 +73,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let subject =
-        Subject { name: &looked.name, digest: looked.digest.short().to_string(), pinned: looked.pinned.clone() };
+    let subject = Subject { name: &looked.name, digest: looked.digest.short(), pinned: looked.pinned.clone() };
     eprint!("{}", missed::words(&subject, &wanted, &looked.examination));
     Ok(ExitCode::from(1))
 }
