@@ -1,30 +1,24 @@
-//! Debian's docker-registry in a process of its own; it has no referrers API.
+//! Debian's docker-registry, which has no referrers API.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use bytes::Bytes;
 use witgate::dev::deployment::{Setup, policy_data};
-use witgate::dev::registry::Auth;
-use witgate::dev::registry::push::{self, ConfigClaims, Pushed};
-use witgate_tests::{PATIENCE, World, components};
+use witgate_tests::{World, free_address};
 
-/// A docker-registry of its own, in a folder of its own; dropping it ends it.
+use crate::process::Process;
+
+/// A docker-registry of its own, in a folder of its own.
 pub(crate) struct DockerRegistry {
-    process: Child,
     host: String,
+    _process: Process,
     _folder: tempfile::TempDir,
 }
 
 impl DockerRegistry {
     pub(crate) async fn start() -> Self {
-        witgate_tests::provider();
         let folder = tempfile::tempdir().unwrap();
         // The port is free again when the registry takes it: it cannot be told to choose one.
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let host = free.local_addr().unwrap().to_string();
-        drop(free);
+        let host = free_address().to_string();
         let config = folder.path().join("config.yml");
         let store = folder.path().join("store");
         let text = format!(
@@ -33,26 +27,8 @@ impl DockerRegistry {
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new("docker-registry");
-        command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().expect("docker-registry starts");
-        let mut registry = Self { process, host, _folder: folder };
-        registry.wait().await;
-        registry
-    }
-
-    async fn wait(&mut self) {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().unwrap();
-        let begin = Instant::now();
-        loop {
-            match client.get(format!("http://{}/v2/", self.host)).send().await {
-                Ok(answer) if answer.status() == 200 => return,
-                answer => {
-                    let ended = self.process.try_wait().unwrap();
-                    assert!(ended.is_none() && begin.elapsed() < PATIENCE, "docker-registry: {ended:?}, {answer:?}");
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let process = Process::start(command.arg("serve").arg(&config), &format!("http://{host}/v2/")).await;
+        Self { host, _process: process, _folder: folder }
     }
 
     pub(crate) async fn status(&self, path: &str) -> u16 {
@@ -77,19 +53,5 @@ impl DockerRegistry {
             "[registry.upstreams.\"{host}\"]\nurl = \"http://{host}\"\nprivate = true\ninsecure_http = true\n"
         ));
         setup.policy_data = Some(policy_data(host));
-    }
-
-    pub(crate) async fn push(&self, name: &str) -> Pushed {
-        let wasm = Bytes::from(components::command(&format!("{name}\n")));
-        push::component(&self.host, &format!("acme/{name}"), "1.0", wasm, ConfigClaims::default(), &Auth::Open)
-            .await
-            .unwrap()
-    }
-}
-
-impl Drop for DockerRegistry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

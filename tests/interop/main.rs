@@ -3,10 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 mod component;
+mod cosign;
 mod docker_registry;
+mod keyed;
 mod log;
+mod oidc;
+mod openssl;
+mod process;
+mod pushed;
 mod registry;
 mod scene;
+mod services;
 mod sigstore_js;
 mod sigstore_python;
 mod wascap;

@@ -2,30 +2,28 @@
 
 use std::process::Command;
 
-use bytes::Bytes;
-use witgate::case::{Digest, Timestamp};
+use witgate::case::Timestamp;
 use witgate::dev::deployment::{ISSUER, SIGNER};
-use witgate::dev::registry::Auth;
-use witgate::dev::registry::push::{self, ConfigClaims, Pushed};
+use witgate::dev::registry::push::{Pushed, fallback_tag};
 use witgate::dev::sigstore::{SIGNED_AFTER_S, Sign};
-use witgate_tests::{World, components};
+use witgate_tests::World;
 
 use crate::docker_registry::DockerRegistry;
+use crate::pushed::{attach, push, push_saying};
 use crate::succeed;
 
-async fn sign(registry: &DockerRegistry, world: &World, name: &str, pushed: &Pushed) -> Digest {
+async fn sign(world: &World, pushed: &Pushed) {
     let begin = Timestamp::now() - jiff::SignedDuration::from_secs(SIGNED_AFTER_S);
     let bundle = world.deployment.sigstore.sign(Sign::cosign(pushed.manifest, SIGNER, ISSUER, begin)).unwrap();
-    let predicate = Some("https://sigstore.dev/cosign/sign/v1");
-    push::bundle(registry.host(), &format!("acme/{name}"), pushed, &bundle, predicate, &Auth::Open).await.unwrap()
+    attach(pushed, &bundle).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_is_found_under_the_fallback_tag() {
     let registry = DockerRegistry::start().await;
     let world = registry.world().await;
-    let pushed = registry.push("good").await;
-    sign(&registry, &world, "good", &pushed).await;
+    let pushed = push(registry.host(), "good").await;
+    sign(&world, &pushed).await;
     assert_eq!(
         registry.status(&format!("acme/good/referrers/{}", pushed.manifest)).await,
         404,
@@ -43,7 +41,7 @@ async fn evidence_is_found_under_the_fallback_tag() {
 async fn nothing_under_the_fallback_tag_is_unsigned_not_admitted() {
     let registry = DockerRegistry::start().await;
     let world = registry.world().await;
-    let pushed = registry.push("unsigned").await;
+    let pushed = push(registry.host(), "unsigned").await;
     let reply = world.host.admit(&pushed.reference).await;
     assert_eq!((reply.status, reply.codes()), (403, vec!["no-verified-signature"]), "{}", reply.body);
 }
@@ -60,10 +58,10 @@ async fn what_is_not_there_gets_no_decision() {
 async fn skopeo_copies_component_and_evidence_unharmed() {
     let registry = DockerRegistry::start().await;
     let world = registry.world().await;
-    let pushed = registry.push("good").await;
-    sign(&registry, &world, "good", &pushed).await;
+    let pushed = push(registry.host(), "good").await;
+    sign(&world, &pushed).await;
     // skopeo 1.9 writes an index anew and refuses to do so under `--preserve-digests`; only its entries count here.
-    for (tag, keep) in [("1.0".to_owned(), Some("--preserve-digests")), (push::fallback_tag(&pushed.manifest), None)] {
+    for (tag, keep) in [("1.0".to_owned(), Some("--preserve-digests")), (fallback_tag(&pushed.manifest), None)] {
         let at = |repository: &str| format!("docker://{}/{repository}:{tag}", registry.host());
         let mut skopeo = Command::new("skopeo");
         skopeo
@@ -80,12 +78,9 @@ async fn skopeo_copies_component_and_evidence_unharmed() {
 async fn a_tag_that_moves_away_from_its_evidence_is_refused() {
     let registry = DockerRegistry::start().await;
     let world = registry.world().await;
-    let pushed = registry.push("good").await;
-    sign(&registry, &world, "good", &pushed).await;
-    let other = Bytes::from(components::command("something else\n"));
-    let moved = push::component(registry.host(), "acme/good", "1.0", other, ConfigClaims::default(), &Auth::Open)
-        .await
-        .unwrap();
+    let pushed = push(registry.host(), "good").await;
+    sign(&world, &pushed).await;
+    let moved = push_saying(registry.host(), "good", "something else").await;
     assert_ne!(moved.manifest, pushed.manifest);
     let reply = world.host.admit(&pushed.reference).await;
     assert_eq!((reply.status, reply.codes()), (403, vec!["no-verified-signature"]), "{}", reply.body);

@@ -5,9 +5,13 @@ cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/witgate-target}"
 export CARGO_INCREMENTAL=0
 
-# Pins: cosign here; python's and Node's in python/requirements.txt, sigstore-js's in js/package-lock.json, wascap's in
+# Pins: Sigstore's programs here; python's and Node's in python/requirements.txt, sigstore-js's in js/package-lock.json, wascap's in
 # wascap/Cargo.lock, the log reader's in tlog/go.sum. The rest is Debian 12's.
 cosign_version=v3.1.3
+fulcio_version=v1.8.8
+ct_version=v0.1.1
+rekor_version=v2.3.0
+tsa_version=v2.1.2
 go_needed=1.26
 
 # clang and wasi-libc make a component; docker-registry and skopeo speak OCI.
@@ -51,12 +55,21 @@ if [ ! -e "$js/ready" ]; then
   touch "$js/ready"
 fi
 
-# About eight minutes of one core, once.
-cosign="$tools/cosign-$cosign_version"
-if [ ! -x "$cosign/cosign" ]; then
-  echo "building cosign $cosign_version, once"
-  GOBIN="$cosign" GOFLAGS= go install -trimpath -ldflags='-s -w' "github.com/sigstore/cosign/v3/cmd/cosign@$cosign_version"
-fi
+# Prints the folder of the program of a Go package; cosign takes eight minutes of one core to build, once.
+go_tool() {
+  local folder="$tools/$1-$2"
+  if [ ! -e "$folder/ready" ]; then
+    echo "building $1 $2, once" >&2
+    GOBIN="$folder" GOFLAGS= go install -trimpath -ldflags='-s -w' "$3@$2"
+    touch "$folder/ready"
+  fi
+  echo "$folder"
+}
+cosign="$(go_tool cosign "$cosign_version" github.com/sigstore/cosign/v3/cmd/cosign)"
+fulcio="$(go_tool fulcio "$fulcio_version" github.com/sigstore/fulcio)"
+ct="$(go_tool tesseract "$ct_version" github.com/transparency-dev/tesseract/cmd/tesseract/posix)"
+rekor="$(go_tool rekor "$rekor_version" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix)"
+tsa="$(go_tool tsa "$tsa_version" github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server)"
 (cd tests/interop/tlog && go build -o "$tools/tlog" .)
 
 wascap=(--manifest-path tests/interop/wascap/Cargo.toml --locked)
@@ -74,6 +87,10 @@ export WITGATE_INTEROP_PYTHON="$venv/bin/python"
 export WITGATE_INTEROP_NODE="${node[0]}/bin/node"
 export WITGATE_INTEROP_NODE_MODULES="$js/node_modules"
 export WITGATE_INTEROP_COSIGN="$cosign/cosign"
+export WITGATE_INTEROP_FULCIO="$fulcio/fulcio"
+export WITGATE_INTEROP_CT="$ct/posix"
+export WITGATE_INTEROP_REKOR="$rekor/posix"
+export WITGATE_INTEROP_TSA="$tsa/timestamp-server"
 export WITGATE_INTEROP_TLOG="$tools/tlog"
 export WITGATE_INTEROP_WASCAP="$tools/wascap/debug/wascap-peer"
 export WITGATE_INTEROP_WASCAP_PACKAGE="$wascap_package"

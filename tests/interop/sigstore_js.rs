@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::Value;
-use witgate::dev::deployment::{ISSUER, SIGNER, SignedBy};
-use witgate::dev::registry::Auth;
-use witgate::dev::registry::push::{self, Pushed};
+use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::evidence::{RootSettings, RootSource};
-use witgate_tests::{World, components, rejected};
+use witgate_tests::World;
 
+use crate::pushed::{attach, push, refused};
 use crate::scene::{Question, Scene};
 use crate::{beside, program, refuse, run, succeed, witgate};
 
@@ -87,39 +85,24 @@ fn a_time_stamp_with_fractions_of_a_second_is_refused() {
     refuse(command.args(["--trusted-root", "trusted_root.json", "artifact"]), "timestamp-invalid");
 }
 
-/// A component that nobody signed.
-async fn unsigned(world: &World, name: &str) -> Pushed {
-    world.publish_signed(name, components::command(&format!("{name}\n")), SignedBy::Nobody).await
-}
-
-async fn attach(world: &World, pushed: &Pushed, name: &str, bundle: &[u8]) {
-    let host = world.deployment.registry.host();
-    push::bundle(&host, &format!("demo/{name}"), pushed, bundle, None, &Auth::Open).await.unwrap();
-}
-
 /// The same world, which believes in the deployment of `signed` as well.
 async fn trusting(world: World, signed: &Signed) -> World {
     let root = RootSettings::new("sigstore-js", RootSource::File(signed.path("trusted_root.json")));
     world.restart(|config| config.evidence.roots.push(root)).await
 }
 
-async fn refused(world: &World, pushed: &Pushed) -> Value {
-    world.refused(serde_json::json!({"reference": pushed.reference}), "no-verified-signature").await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_admits_what_sigstore_js_signed_under_its_root_alone() {
     let mut world = World::start().await;
-    let signatures = ["signature-v0.3", "signature-stamped-v0.3", "signature-intoto-v0.3"];
-    for shape in signatures {
-        let name = shape.replace('.', "-");
-        let pushed = unsigned(&world, &name).await;
+    let host = world.deployment.registry.host();
+    for shape in ["signature-v0.3", "signature-stamped-v0.3", "signature-intoto-v0.3"] {
+        let pushed = push(&host, shape).await;
         let signed = Signed::over(&pushed.manifest_bytes);
-        attach(&world, &pushed, &name, &signed.bundle(shape)).await;
-        assert_eq!(rejected(&refused(&world, &pushed).await), ["certificate-untrusted"], "{shape}");
+        attach(&pushed, &signed.bundle(shape)).await;
+        assert_eq!(refused(&world, &pushed).await, ["certificate-untrusted"], "{shape}");
 
         world = trusting(world, &signed).await;
-        attach(&world, &pushed, &name, &signed.bundle("provenance-v0.3")).await;
+        attach(&pushed, &signed.bundle("provenance-v0.3")).await;
         let reply = world.host.admit(&pushed.reference).await;
         assert_eq!(reply.status, 200, "{shape}: {}", reply.body);
         let record = world.decision(reply.decision()).await;
@@ -130,9 +113,9 @@ async fn the_gateway_admits_what_sigstore_js_signed_under_its_root_alone() {
         assert_eq!(of_kind("attestation")["predicate"]["runDetails"]["builder"]["id"], "https://js.test/builder");
 
         // The same evidence beside another component.
-        let other = unsigned(&world, &format!("other-{name}")).await;
-        attach(&world, &other, &format!("other-{name}"), &signed.bundle(shape)).await;
-        assert_eq!(rejected(&refused(&world, &other).await), ["subject-mismatch"], "{shape}");
+        let other = push(&host, &format!("other-{shape}")).await;
+        attach(&other, &signed.bundle(shape)).await;
+        assert_eq!(refused(&world, &other).await, ["subject-mismatch"], "{shape}");
         // Roots have one name each: the next shape's is another deployment.
         world = world.restart(|config| drop(config.evidence.roots.pop())).await;
     }
@@ -141,13 +124,13 @@ async fn the_gateway_admits_what_sigstore_js_signed_under_its_root_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_takes_no_older_bundle() {
     let world = World::start().await;
-    let pushed = unsigned(&world, "older").await;
+    let pushed = push(&world.deployment.registry.host(), "older").await;
     let signed = Signed::over(&pushed.manifest_bytes);
     let world = trusting(world, &signed).await;
     for shape in ["message-v0.2", "signature-v0.2"] {
-        attach(&world, &pushed, "older", &signed.bundle(shape)).await;
+        attach(&pushed, &signed.bundle(shape)).await;
     }
-    assert_eq!(rejected(&refused(&world, &pushed).await), ["bundle-unsupported", "bundle-unsupported"]);
+    assert_eq!(refused(&world, &pushed).await, ["bundle-unsupported", "bundle-unsupported"]);
 }
 
 fn verify(scene: &Scene, question: Question<'_>) -> Output {
