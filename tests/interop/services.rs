@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::json;
 use witgate::case::Timestamp;
-use witgate_tests::free_address;
+use witgate::dev::deployment::{SIGNER, policy_data};
+use witgate_tests::{World, free_address};
 
 use crate::cosign::cosign;
 use crate::oidc::Issuer;
@@ -14,6 +16,8 @@ use crate::openssl::{self, Kind, openssl};
 use crate::process::Process;
 use crate::{program, succeed};
 
+/// The workflow of a token, of which Fulcio makes [`SIGNER`].
+pub(crate) const WORKFLOW: &str = "acme/shop/.github/workflows/release.yml@refs/heads/main";
 /// The names that the logs have in their checkpoints.
 const REKOR: &str = "rekor.interop.test";
 const CT: &str = "ct.interop.test";
@@ -71,6 +75,28 @@ impl Services {
     /// Their keys and certificates.
     pub(crate) fn trusted_root(&self) -> PathBuf {
         self.path("trusted_root.json")
+    }
+
+    /// A world that trusts the services, where policy wants a signature by [`WORKFLOW`] with claims of its run.
+    pub(crate) async fn world(&self) -> World {
+        let address = free_address();
+        let mut data = policy_data(&address.to_string());
+        data["witgate"]["signatures"][0]["identities"] = json!([{
+            "issuer": self.issuer.url(),
+            "san": {"kind": "uri", "value": SIGNER},
+            "claims": {"build_trigger": "push", "source_repository_uri": "https://github.com/acme/shop"},
+        }]);
+        World::with(|setup| {
+            setup.registry.listen = address;
+            setup.policy_data = Some(data);
+            setup.more = self.toml();
+        })
+        .await
+    }
+
+    /// The row of the configuration that trusts them.
+    pub(crate) fn toml(&self) -> String {
+        format!("[[evidence.roots]]\nname = \"real\"\ntrusted_root = \"{}\"\n", self.trusted_root().display())
     }
 
     /// The same with another Rekor's key.

@@ -3,17 +3,14 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use witgate::dev::deployment::{Setup, policy_data};
-use witgate_tests::{World, free_address};
+use witgate::dev::deployment::SIGNER;
 
 use super::cosign;
 use crate::pushed::{attach, bundle, by_digest, push, refused};
-use crate::services::Services;
+use crate::services::{Services, WORKFLOW};
 use crate::{refuse, succeed, witgate};
 
-/// The workflow of a token, and the subject that Fulcio makes of it.
-const WORKFLOW: &str = "acme/shop/.github/workflows/release.yml@refs/heads/main";
-const SUBJECT: &str = "https://github.com/acme/shop/.github/workflows/release.yml@refs/heads/main";
+/// A workflow that policy does not want.
 const OTHER_WORKFLOW: &str = "acme/shop/.github/workflows/test.yml@refs/heads/main";
 
 /// Runs cosign with a token of `workflow`.
@@ -38,30 +35,12 @@ async fn a_file_verifies_by_its_signer_alone() {
         command.args(["--certificate-oidc-issuer", issuer, "--trusted-root"]).arg(root);
         command
     };
-    succeed(&mut verify(&root, SUBJECT, issuer, "artifact"));
-    let other = SUBJECT.replace("release", "test");
+    succeed(&mut verify(&root, SIGNER, issuer, "artifact"));
+    let other = SIGNER.replace("release", "test");
     refuse(&mut verify(&root, &other, issuer, "artifact"), "identity-mismatch");
-    refuse(&mut verify(&root, SUBJECT, "https://issuer.example", "artifact"), "issuer-mismatch");
-    refuse(&mut verify(&root, SUBJECT, issuer, "other"), "subject-mismatch");
-    refuse(&mut verify(&another, SUBJECT, issuer, "artifact"), "log-proof-invalid");
-}
-
-/// A world that trusts the services, where policy wants the workflow's signature with claims of its run.
-async fn world(services: &Services) -> World {
-    let address = free_address();
-    let mut data = policy_data(&address.to_string());
-    data["witgate"]["signatures"][0]["identities"] = json!([{
-        "issuer": services.issuer().url(),
-        "san": {"kind": "uri", "value": SUBJECT},
-        "claims": {"build_trigger": "push", "source_repository_uri": "https://github.com/acme/shop"},
-    }]);
-    World::with(|setup: &mut Setup| {
-        setup.registry.listen = address;
-        setup.policy_data = Some(data);
-        let root = services.trusted_root();
-        setup.more = format!("[[evidence.roots]]\nname = \"real\"\ntrusted_root = \"{}\"\n", root.display());
-    })
-    .await
+    refuse(&mut verify(&root, SIGNER, "https://issuer.example", "artifact"), "issuer-mismatch");
+    refuse(&mut verify(&root, SIGNER, issuer, "other"), "subject-mismatch");
+    refuse(&mut verify(&another, SIGNER, issuer, "artifact"), "log-proof-invalid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +48,7 @@ async fn a_component_is_admitted_by_its_signer_alone() {
     let services = Services::start().await;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let world = world(&services).await;
+    let world = services.world().await;
     let host = world.deployment.registry.host();
 
     let pushed = push(&host, "cart").await;
@@ -87,7 +66,7 @@ async fn a_component_is_admitted_by_its_signer_alone() {
     assert_eq!(findings.len(), 2, "{findings:?}");
     for finding in findings {
         assert_eq!((&finding["trust"], &finding["status"]), (&json!("real"), &json!("verified")));
-        assert_eq!(finding["signer"]["san"]["value"], SUBJECT);
+        assert_eq!(finding["signer"]["san"]["value"], SIGNER);
         assert_eq!(finding["times"].as_array().map(Vec::len), Some(1), "the authority's: {finding}");
     }
     insta::assert_json_snapshot!(findings[0]["signer"]["claims"], @r#"

@@ -77,9 +77,7 @@ async fn a_logged_signature_admits_without_anything_being_waived() {
     let folder = folder.path();
     let release = generate(folder, "release");
     let keys = [Key { name: "release", file: &release, log: "required" }];
-    let root = services.trusted_root();
-    let root = format!("[[evidence.roots]]\nname = \"real\"\ntrusted_root = \"{}\"\n", root.display());
-    let world = keyed::world(&keys, |setup| setup.more.push_str(&root)).await;
+    let world = keyed::world(&keys, |setup| setup.more.push_str(&services.toml())).await;
     let host = world.deployment.registry.host();
     let pushed = push(&host, "cart").await;
     std::fs::write(folder.join("predicate.json"), json!({"level": 3}).to_string()).unwrap();
