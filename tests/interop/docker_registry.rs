@@ -6,6 +6,7 @@ use witgate::dev::deployment::{Setup, policy_data};
 use witgate_tests::{World, free_address};
 
 use crate::process::Process;
+use crate::pushed::upstream;
 
 /// A docker-registry of its own, in a folder of its own.
 pub(crate) struct DockerRegistry {
@@ -48,10 +49,7 @@ impl DockerRegistry {
 
     /// The registry as an upstream of the gateway that `setup` makes, whose policy is about it alone.
     pub(crate) fn add_to(&self, setup: &mut Setup) {
-        let host = &self.host;
-        setup.more.push_str(&format!(
-            "[registry.upstreams.\"{host}\"]\nurl = \"http://{host}\"\nprivate = true\ninsecure_http = true\n"
-        ));
-        setup.policy_data = Some(policy_data(host));
+        setup.more.push_str(&upstream(&self.host));
+        setup.policy_data = Some(policy_data(&self.host));
     }
 }

@@ -1,10 +1,15 @@
 //! A component in a registry over plain HTTP, and what lies beside it.
 
+use std::path::Path;
+use std::process::Command;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use witgate::dev::registry::Auth;
 use witgate::dev::registry::push::{self, ConfigClaims, OCI_MANIFEST, Pushed, manifest_raw};
 use witgate_tests::{World, components, rejected};
+
+use crate::witgate;
 
 /// Pushes a component of its own as `acme/NAME:1.0`.
 pub(crate) async fn push(host: &str, name: &str) -> Pushed {
@@ -21,6 +26,20 @@ pub(crate) async fn push_saying(host: &str, name: &str, text: &str) -> Pushed {
 pub(crate) fn by_digest(pushed: &Pushed) -> String {
     let (named, _) = pushed.reference.rsplit_once(':').unwrap();
     format!("{named}@{}", pushed.manifest)
+}
+
+/// The rows of a configuration for its registry.
+pub(crate) fn upstream(host: &str) -> String {
+    format!("[registry.upstreams.\"{host}\"]\nurl = \"http://{host}\"\nprivate = true\ninsecure_http = true\n")
+}
+
+/// `witgate verify` of it, in `folder`; who must have signed comes behind.
+pub(crate) fn verify(folder: &Path, pushed: &Pushed) -> Command {
+    let (host, _) = place(pushed);
+    std::fs::write(folder.join("witgate.toml"), upstream(host)).unwrap();
+    let mut command = witgate(folder);
+    command.args(["verify", &pushed.reference, "--config", "witgate.toml", "--data-dir", "data"]);
+    command
 }
 
 /// Holds that it is refused for want of a signature; gives the codes of what was found.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use witgate::dev::deployment::SIGNER;
 
 use super::cosign;
-use crate::pushed::{attach, bundle, by_digest, push, refused};
+use crate::pushed::{self, attach, bundle, by_digest, push, refused};
 use crate::services::{Services, WORKFLOW};
 use crate::{refuse, succeed, witgate};
 
@@ -93,6 +93,15 @@ async fn a_component_is_admitted_by_its_signer_alone() {
       "workflow_trigger": "push"
     }
     "#);
+
+    let by = |identity: &str| {
+        let mut command = pushed::verify(folder, &pushed);
+        command.args(["--certificate-identity", identity, "--certificate-oidc-issuer", services.issuer().url()]);
+        command.arg("--trusted-root").arg(services.trusted_root());
+        command
+    };
+    succeed(&mut by(SIGNER));
+    refuse(&mut by("https://github.com/mallory/x"), "has no verified signature by");
 
     // The same signature beside another component, and another workflow's beside its own.
     let other = push(&host, "other").await;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{cosign, generate, import};
 use crate::keyed::{self, Key, admitted};
 use crate::openssl::Kind;
-use crate::pushed::{attach, bundle, by_digest, push, refused};
+use crate::pushed::{self, attach, bundle, by_digest, push, refused};
 use crate::services::Services;
 use crate::{refuse, succeed, witgate};
 
@@ -94,6 +94,15 @@ async fn a_logged_signature_admits_without_anything_being_waived() {
     for finding in &findings {
         assert_eq!(finding["times"].as_array().map(Vec::len), Some(1), "the authority's: {finding}");
     }
+    let by = |key: &str| {
+        let mut command = pushed::verify(folder, &pushed);
+        command.args(["--key", key, "--trusted-root"]).arg(services.trusted_root());
+        command
+    };
+    generate(folder, "stranger");
+    succeed(&mut by("release.pub"));
+    refuse(&mut by("stranger.pub"), "has no verified signature by");
+
     let other = push(&host, "other").await;
     attach(&other, &bundle(&pushed).await).await;
     assert_eq!(refused(&world, &other).await, ["subject-mismatch"]);
