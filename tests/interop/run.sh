@@ -25,7 +25,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
-go_found="$(go env GOVERSION 2>/dev/null | sed 's/^go//')"
+go_found="$(go env GOVERSION 2>/dev/null | sed 's/^go//' || true)"
 if [ "$(printf '%s\n' "$go_needed" "${go_found:-0}" | sort -V | head -n 1)" != "$go_needed" ]; then
   echo "error: expected Go $go_needed or newer, which cosign $cosign_version needs, found ${go_found:-none}: install it from https://go.dev/dl" >&2
   exit 1
