@@ -26,6 +26,7 @@ const CT: &str = "ct.interop.test";
 pub(crate) struct Services {
     folder: tempfile::TempDir,
     issuer: Issuer,
+    time_stamps: String,
     _processes: Vec<Process>,
     /// Dropped last: the next may start then.
     _turn: File,
@@ -59,12 +60,18 @@ impl Services {
         let chain = reqwest::get(format!("http://{}/api/v1/timestamp/certchain", at.tsa)).await.unwrap();
         std::fs::write(folder.path().join("tsa.crt"), chain.bytes().await.unwrap()).unwrap();
         describe(folder.path(), &at);
-        Self { folder, issuer, _processes: processes, _turn: turn }
+        let time_stamps = format!("http://{}/api/v1/timestamp", at.tsa);
+        Self { folder, issuer, time_stamps, _processes: processes, _turn: turn }
     }
 
     /// Who vouches for identities.
     pub(crate) fn issuer(&self) -> &Issuer {
         &self.issuer
+    }
+
+    /// Where the time-stamp authority is asked.
+    pub(crate) fn time_stamps(&self) -> &str {
+        &self.time_stamps
     }
 
     /// Where they are: what `cosign sign --signing-config` wants.

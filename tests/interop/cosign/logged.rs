@@ -107,3 +107,28 @@ async fn a_logged_signature_admits_without_anything_being_waived() {
     attach(&other, &bundle(&pushed).await).await;
     assert_eq!(refused(&world, &other).await, ["subject-mismatch"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stamped_but_in_no_log_admits_where_no_log_is_asked_for() {
+    let services = Services::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let release = generate(folder, "release");
+    let keys = [Key { name: "release", file: &release, log: "optional" }];
+    let world = keyed::world(&keys, |setup| setup.more.push_str(&services.toml())).await;
+    let pushed = push(&world.deployment.registry.host(), "cart").await;
+    std::fs::write(folder.join("predicate.json"), json!({"level": 3}).to_string()).unwrap();
+    for words in
+        [&["attest", "--type", "https://acme.example/level/v1", "--predicate", "predicate.json"][..], &["sign"]]
+    {
+        let mut command = cosign(folder);
+        command.args(words).args(["--key", "release.key", "--yes", "--new-bundle-format=false"]);
+        command.args(["--use-signing-config=false", "--tlog-upload=false"]);
+        succeed(command.args(["--timestamp-server-url", services.time_stamps()]).arg(by_digest(&pushed)));
+    }
+    let findings = admitted(&world, &pushed, "release").await;
+    assert_eq!(findings.len(), 2);
+    for finding in &findings {
+        assert_eq!(finding["times"].as_array().map(Vec::len), Some(1), "the authority's: {finding}");
+    }
+}
