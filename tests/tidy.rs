@@ -166,7 +166,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("clap", &["cli", "host-hook/host"]),
         ("config", &["config"]),
         ("data_encoding", &["evidence", "nkey"]),
-        ("ed25519_dalek", &["audit", "evidence", "handover", "host-hook/key", "host-hook/ticket"]),
+        ("ed25519_dalek", &["audit", "dev", "evidence", "handover", "host-hook/key", "host-hook/ticket"]),
         ("flate2", &["evidence"]),
         ("hyper", &["tls", "dev", "host-hook/host"]),
         ("metrics_exporter_prometheus", &["telemetry"]),

@@ -140,7 +140,7 @@ impl EvidenceStage {
             match kind {
                 TrustKind::SigstoreRoot => metrics::gauge!("witgate_trust_root_age_seconds", "root" => name).set(age_s),
                 TrustKind::RevocationList => metrics::gauge!("witgate_revocation_list_age_seconds").set(age_s),
-                TrustKind::Key => {}
+                TrustKind::Authority | TrustKind::Key => {}
             }
         }
     }

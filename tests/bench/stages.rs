@@ -19,7 +19,9 @@ use witgate::case::{
 use witgate::dev::components;
 use witgate::dev::deployment::{ISSUER, SIGNER, gateway_id, host_id, policy_data};
 use witgate::dev::sigstore::{Log, ManagedKey, Sign, Sigstore};
-use witgate::evidence::{self, Collector, Exhibit, InlineRoot, KeySettings, RootSettings, RootSource, Trust};
+use witgate::evidence::{
+    self, Collector, Exhibit, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Trust,
+};
 use witgate::handover::{self, Handover};
 use witgate::policy::{Policy, Verdict};
 use witgate::surface;
@@ -98,7 +100,7 @@ fn bundles(criterion: &mut Criterion, runtime: &Runtime) {
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: start };
     let settings = evidence::Settings {
         roots: vec![RootSettings::new("demo", RootSource::Inline(root))],
-        keys: vec![KeySettings::new("release", &pem)],
+        keys: vec![KeySettings::new("release", PemSource::File(pem.clone()))],
         ..evidence::Settings::default()
     };
     let collector = || Collector::new(Trust::load(&settings).expect("the root is one"));

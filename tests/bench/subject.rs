@@ -32,6 +32,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
             claims: BTreeMap::new(),
         },
         times: vec![now],
+        waived: Vec::new(),
         predicate_type: Some("https://sigstore.dev/cosign/sign/v1".into()),
         predicate: Some(json!({})),
         attests: None,
@@ -42,6 +43,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
         digest: Digest::of(b"root"),
         age_s: 60,
         max_age_s: Some(2_592_000),
+        waived: Vec::new(),
     };
     Case {
         version: Version::V1,

@@ -72,7 +72,7 @@ fn outcome(folder: &Path, vector: &Vector, by: By) -> Result<(), String> {
     };
     let pem = vector.key.as_ref().map(|key| String::from_utf8(read(folder, key)).expect("a key of the vectors is PEM"));
     let expected = match (&pem, &vector.identity, &vector.issuer) {
-        (Some(pem), None, None) => Expected::Key { pem },
+        (Some(pem), None, None) => Expected::Key { pem, algorithm: None },
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
         _ => panic!("`{}` names neither a key nor identity and issuer", vector.name),
     };

@@ -35,7 +35,7 @@ impl Good {
     fn outcome(&self, bundle: &Value) -> String {
         let expected = match &self.signer {
             Signer::Identity { san, issuer } => Expected::Identity { san, issuer },
-            Signer::Key { pem } => Expected::Key { pem },
+            Signer::Key { pem } => Expected::Key { pem, algorithm: None },
         };
         let bytes = serde_json::to_vec(bundle).unwrap();
         match verify_bundle(&self.root, &bytes, Subject::Bytes(&self.artifact), expected) {

@@ -101,6 +101,7 @@ pub(super) fn case() -> Case {
                         claims: BTreeMap::new(),
                     },
                     times: vec![now()],
+                    waived: Vec::new(),
                     predicate_type: Some("https://slsa.dev/provenance/v1".into()),
                     predicate: Some(json!({"run": 0.5, "by": SIGNER})),
                     attests: None,

@@ -232,22 +232,36 @@ pub struct Evidence {
     pub revoked: Vec<Defect>,
 }
 
-/// One configured trust root or key.
+/// One configured trust root, authority or key, or the revocation list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrustFacts {
     /// Its name in the configuration.
     pub name: String,
-    /// `sigstore-root`, `key` or `revocation-list`.
+    /// `sigstore-root`, `authority`, `key` or `revocation-list`.
     pub kind: TrustKind,
-    /// SHA-256 of the `trusted_root.json`, of the key's SPKI DER, or of the revocation list.
+    /// SHA-256 of the `trusted_root.json`, of the authority's certificates (`docs/keys.md`), of the key's SPKI DER, or of the
+    /// revocation list.
     #[schemars(with = "String")]
     pub digest: Digest,
     /// Seconds since the root was refreshed or the list issued, at the time of the case.
     pub age_s: u64,
-    /// The age past which the floor refuses, in seconds; absent for keys.
+    /// The age past which the floor refuses, in seconds; absent for authorities and keys.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_age_s: Option<u64>,
+    /// What it does not ask of a signature, by its settings; absent where it asks everything.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub waived: Vec<Waiver>,
+}
+
+/// What is usually asked of a signature, and may be waived by the settings of a root or key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Waiver {
+    /// An entry in a transparency log.
+    TransparencyLog,
+    /// The certificate's signed certificate timestamp.
+    Sct,
 }
 
 /// What kind of trust it is.
@@ -256,6 +270,8 @@ pub struct TrustFacts {
 pub enum TrustKind {
     /// A Sigstore `trusted_root.json`.
     SigstoreRoot,
+    /// An own X.509 authority.
+    Authority,
     /// A managed public key.
     Key,
     /// The list of what is not to be believed any more.
@@ -315,9 +331,12 @@ pub struct VerifiedFinding {
     pub trust: String,
     /// Who signed.
     pub signer: Signer,
-    /// The times at which the signature is known to have existed (RFC 3339).
+    /// The times at which the signature is known to have existed (RFC 3339); none where nothing proves one.
     #[schemars(with = "Vec<String>")]
     pub times: Vec<Timestamp>,
+    /// What it counts without, because the settings of its trust waive that; absent where it has everything.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub waived: Vec<Waiver>,
     /// The statement's predicate type, for DSSE.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub predicate_type: Option<String>,
@@ -363,7 +382,7 @@ pub enum Signer {
     },
     /// A certificate of an own authority, without an OIDC issuer.
     Certificate {
-        /// The trust root's name in the configuration.
+        /// The authority's name in the configuration.
         authority: String,
         /// The one subject alternative name.
         san: San,

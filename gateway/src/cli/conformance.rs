@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::{answer, files, inspect};
 use crate::case::Digest;
-use crate::evidence::{self, Expected, OneBundleError, Subject};
+use crate::evidence::{self, Expected, OneBundleError, PublicKey, Subject};
 
 /// Flags of `witgate conformance`.
 #[derive(Debug, clap::Args)]
@@ -70,7 +70,10 @@ fn verify_bundle(args: &VerifyBundle) -> anyhow::Result<ExitCode> {
     let bundle = files::small(&args.bundle)?;
     let key = args.key.as_deref().map(pem).transpose()?;
     let expected = match (&key, &args.certificate_identity, &args.certificate_oidc_issuer) {
-        (Some(pem), None, None) => Expected::Key { pem },
+        // The protocol names no algorithm: the first one that the key may sign with, pure Ed25519 of the two.
+        (Some(pem), None, None) => {
+            Expected::Key { pem, algorithm: PublicKey::from_pem(pem.as_bytes())?.algorithms().first().copied() }
+        }
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
         _ => bail!("say who must have signed: `--certificate-identity` with `--certificate-oidc-issuer`, or `--key`"),
     };

@@ -10,7 +10,9 @@ use super::files::small;
 use super::{Global, Output, answer, inspect};
 use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
 use crate::config::Config;
-use crate::evidence::{self, Collector, Expected, KeySettings, RootSettings, RootSource, Settings, Subject};
+use crate::evidence::{
+    self, Algorithm, Collector, Expected, KeySettings, PemSource, RootSettings, RootSource, Settings, Subject,
+};
 use crate::gate;
 use crate::registry::Registry;
 
@@ -29,6 +31,9 @@ pub(crate) struct Args {
     /// The public key that must have signed (SPKI PEM)
     #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
     key: Option<PathBuf>,
+    /// What the key signs with, in cosign's words; an Ed25519 key does not say it itself
+    #[arg(long, value_name = "ALGORITHM", requires = "key")]
+    signing_algorithm: Option<Algorithm>,
     /// The trusted_root.json to check against [default: the roots of `[evidence]`]
     #[arg(long, value_name = "FILE")]
     trusted_root: Option<PathBuf>,
@@ -91,7 +96,7 @@ fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow:
         .transpose()
         .context("`--key` is no PEM text")?;
     let expected = match (&key, &args.certificate_identity, &args.certificate_oidc_issuer) {
-        (Some(pem), ..) => Expected::Key { pem },
+        (Some(pem), ..) => Expected::Key { pem, algorithm: args.signing_algorithm },
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
         _ => anyhow::bail!(
             "say who must have signed: `--certificate-identity` with `--certificate-oidc-issuer`, or `--key`"
@@ -139,7 +144,8 @@ fn settings(args: &Args, config: &Config) -> Settings {
         settings.roots = vec![root];
     }
     if let Some(path) = &args.key {
-        settings.keys = vec![KeySettings::new(GIVEN, path)];
+        let algorithm = args.signing_algorithm;
+        settings.keys = vec![KeySettings { algorithm, ..KeySettings::new(GIVEN, PemSource::File(path.clone())) }];
     }
     settings
 }

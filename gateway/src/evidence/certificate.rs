@@ -80,6 +80,19 @@ pub(super) fn is_for_time_stamps_only(leaf: &X509Certificate<'_>) -> bool {
     usage.critical && usage.value.time_stamping && !others
 }
 
+/// Whether a certificate is a CA's that signs others (RFC 5280, 4.2.1.3 and 4.2.1.9).
+pub(super) fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let is_ca = matches!(certificate.basic_constraints(), Ok(Some(constraints)) if constraints.value.ca);
+    is_ca && matches!(certificate.key_usage(), Ok(Some(usage)) if usage.value.key_cert_sign())
+}
+
+/// What a leaf says of an OIDC issuer, however it is encoded: Fulcio's extensions 1.3.6.1.4.1.57264.1.1 and .1.8.
+pub(super) fn names_oidc_issuer(leaf: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return true };
+    let mut oids = certificate.extensions().iter().map(|extension| extension.oid.to_id_string());
+    oids.any(|oid| oid == "1.3.6.1.4.1.57264.1.1" || oid == "1.3.6.1.4.1.57264.1.8")
+}
+
 /// A CA certificate of a trust root, as far as a message needs it.
 pub(super) struct Authority {
     name: Vec<u8>,

@@ -1,7 +1,8 @@
 //! A bundle's shape: what it claims, before anything is verified.
 
 use serde_json::{Map, Value};
-use sigstore_types::{Bundle, Checkpoint, SignatureContent};
+use sigstore_types::bundle::Rfc3161Timestamp;
+use sigstore_types::{Bundle, Checkpoint, SignatureBytes, SignatureContent};
 
 use super::foreign_json::{Document, known, limit, object, object_of};
 use super::limits::{ATTESTATION_BYTES_MAX, BUNDLE_BREADTH_MAX, LOG_ENTRIES_MAX, SIGNATURE_BYTES_MAX, TIMESTAMPS_MAX};
@@ -21,6 +22,8 @@ const KINDS: [(&str, &str); 4] =
 /// The fields of a log entry (sigstore/protobuf-specs `sigstore_rekor.proto`).
 const ENTRY_FIELDS: [&str; 7] =
     ["logIndex", "logId", "kindVersion", "integratedTime", "inclusionPromise", "inclusionProof", "canonicalizedBody"];
+/// Where cosign v2 kept the log entry with the log's promise, JSON.
+pub(super) const COSIGN_BUNDLE: &str = "dev.sigstore.cosign/bundle";
 /// What an artifact's signature may be in.
 const CONTENTS: [&str; 2] = ["messageSignature", "dsseEnvelope"];
 /// What the signer may be named by.
@@ -52,6 +55,7 @@ const MALFORMED: Code = Code::BUNDLE_MALFORMED;
 /// What a bundle claims; nothing in here is believed yet.
 #[derive(Debug)]
 pub(super) struct Claim {
+    versions: Versions,
     pub(super) bundle: Bundle,
     /// Read from the very payload in `bundle`, so verifying the one verifies the other.
     pub(super) statement: Option<Statement>,
@@ -101,7 +105,40 @@ impl Claim {
             SignatureContent::DsseEnvelope(envelope) => Some(Statement::read(envelope.payload.as_bytes())?),
             _ => None,
         };
-        Ok(Self { bundle, statement })
+        Ok(Self { versions, bundle, statement })
+    }
+
+    /// Whether a log knows of it, by its own words. Each entry that is there is verified in full.
+    pub(super) fn has_entry(&self) -> bool {
+        !self.bundle.verification_material.tlog_entries.is_empty()
+    }
+
+    /// The signed time-stamps beside it.
+    pub(super) fn stamps(&self) -> &[Rfc3161Timestamp] {
+        &self.bundle.verification_material.timestamp_verification_data.rfc3161_timestamps
+    }
+
+    /// The signature itself.
+    pub(super) fn signature(&self) -> Option<&SignatureBytes> {
+        match &self.bundle.content {
+            SignatureContent::MessageSignature(message) => Some(&message.signature),
+            SignatureContent::DsseEnvelope(envelope) => Some(&envelope.signature.sig),
+            _ => None,
+        }
+    }
+
+    /// Whether it was put together from what cosign v2 left, which hashes with SHA-256 whatever the key.
+    pub(super) fn is_of_cosign_v2(&self) -> bool {
+        self.versions == Versions::CosignV2
+    }
+
+    /// No entry at all, where there has to be one.
+    pub(super) fn no_entry(&self) -> Rejection {
+        let (expected, found) = match self.versions {
+            Versions::CosignV2 => (format!("a log entry in the annotation `{COSIGN_BUNDLE}`"), "none"),
+            Versions::V03 | Versions::Any => ("a log entry with an inclusion proof".into(), "no entry"),
+        };
+        Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, found)
     }
 }
 
@@ -129,7 +166,8 @@ fn envelope(envelope: &Map<String, Value>) -> Result<(), Rejection> {
     }
 }
 
-/// At least one entry, each with an inclusion proof: upstream asks for one proof among all of them.
+/// Each entry with an inclusion proof: upstream asks for one proof among all of them. Whether there may be no entry depends on
+/// who signed.
 fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Rejection> {
     let entries = match material.get("tlogEntries") {
         Some(Value::Array(entries)) => &entries[..],
@@ -137,9 +175,6 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
         Some(_) => return Err(malformed("`tlogEntries` is no list")),
     };
     limit("a bundle", "log entries", entries.len(), LOG_ENTRIES_MAX)?;
-    if entries.is_empty() {
-        return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "a log entry with an inclusion proof", "no entry"));
-    }
     for (index, entry) in entries.iter().enumerate() {
         object_of(Some(entry), "each log entry", &ENTRY_FIELDS, &MALFORMED)?;
         kind(entry)?;

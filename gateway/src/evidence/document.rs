@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::limits::ROOT_BYTES_MAX;
-use super::settings::{RootSettings, RootSource, StartError};
+use super::settings::{RootSettings, RootSource};
+use super::start_error::StartError;
 use crate::case::{Digest, Timestamp};
 
 /// A root as it was read, not looked into.

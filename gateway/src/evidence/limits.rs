@@ -47,10 +47,29 @@ pub const CLOCK_SKEW_S: i64 = 60;
 pub const ROOTS_MAX: usize = 8;
 /// How many keys may be configured: each is tried for each key-signed candidate.
 pub const KEYS_MAX: usize = 32;
+/// How many own authorities may be configured: each is tried for each candidate with a certificate.
+pub const AUTHORITIES_MAX: usize = 8;
+/// How many certificates the chain of an own authority may have: each is a trust anchor (two or three in the field).
+pub const CHAIN_CERTIFICATES_MAX: usize = 8;
+/// The largest file with such a chain, in bytes (a certificate in PEM has 1,000 to 3,000).
+pub const CHAIN_BYTES_MAX: u64 = 64 << 10;
 /// The largest `trusted_root.json`, in bytes (public good's has 9 KiB).
 pub const ROOT_BYTES_MAX: u64 = 1 << 20;
-/// The largest public key file, in bytes (RSA 4096 in PEM has 800).
+/// The largest key file, in bytes (a public RSA 4096 in PEM has 800, an encrypted private one 5,000).
 pub const KEY_BYTES_MAX: u64 = 64 << 10;
+/// The largest JSON of an encrypted private key, in bytes: as much as its file holds.
+pub const ENCRYPTED_KEY_BYTES_MAX: usize = 64 << 10;
+/// The largest private key, PKCS #8, in bytes (RSA 4096 has 2,400).
+pub const PRIVATE_KEY_BYTES_MAX: usize = 4096;
+/// The largest `N` of scrypt in an encrypted key: with `r` 8 it takes 64 MiB of memory (what cosign writes, facts of the field:
+/// 32768 or 65536).
+pub const SCRYPT_N_MAX: u64 = 65_536;
+/// The largest `r` of scrypt in an encrypted key (what cosign writes).
+pub const SCRYPT_R_MAX: u64 = 8;
+/// The largest `p` of scrypt in an encrypted key (what cosign writes).
+pub const SCRYPT_P_MAX: u64 = 1;
+/// The longest salt of scrypt in an encrypted key, in bytes (cosign writes 32).
+pub const SCRYPT_SALT_BYTES_MAX: usize = 64;
 /// How much the remembered verdicts may take, in bytes.
 pub const VERDICT_CACHE_BYTES: u64 = 64 << 20;
 /// The longest detail of a rejection, in characters: it is printed and logged.

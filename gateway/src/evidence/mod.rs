@@ -5,23 +5,36 @@
 //! (`legacy/`). Whether the signer is one that the
 //! policy wants is for the policy; here everybody whose bundle verifies is named.
 
+mod algorithm;
+mod authority;
+mod bare;
+mod by_certificate;
+mod by_key;
 mod certificate;
 mod claim;
 mod collector;
+mod demands;
 mod document;
 mod exhibit;
+mod explain;
 mod foreign_json;
 #[doc(hidden)]
 pub mod fuzzing;
+mod key;
+mod key_file;
 mod legacy;
 pub mod limits;
 mod memory;
 mod one_bundle;
+mod pem;
 mod predicates;
+mod public_key;
 mod rejection;
 mod revocation;
+mod root;
 mod settings;
 mod standing;
+mod start_error;
 mod statement;
 mod tree;
 mod trust;
@@ -30,14 +43,23 @@ mod upkeep;
 mod verify;
 mod wascap;
 
+pub use self::algorithm::{Algorithm, UnknownAlgorithm};
+pub use self::authority::AuthorityFault;
 pub use self::collector::Collector;
+pub use self::demands::{Demands, LogDemand, SctDemand};
 pub use self::exhibit::Exhibit;
+pub use self::key_file::{KeyFile, KeyFileFault, PrivateKey};
 pub use self::memory::MemoryFault;
 pub use self::one_bundle::{Expected, OneBundleError, Subject, verify_bundle};
+pub use self::pem::PemFault;
+pub use self::public_key::{KeyFault, PublicKey};
 pub use self::rejection::Rejection;
 pub use self::revocation::{ListFault, RevocationList, RevocationSettings};
-pub use self::settings::{InlineRoot, KeySettings, RootSettings, RootSource, Settings, StartError};
+pub use self::settings::{
+    AuthoritySettings, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings,
+};
 pub use self::standing::{Standing, basis};
+pub use self::start_error::StartError;
 pub use self::tree::tree;
 pub use self::trust::Trust;
 pub use self::tuf::TufSource;

@@ -1,10 +1,15 @@
 //! One bundle against one trusted root: what a conformance client and an offline check ask.
 
+use super::algorithm::Algorithm;
+use super::by_certificate::by_certificate;
+use super::by_key::by_key;
 use super::claim::{Claim, Versions};
+use super::demands::{Demands, LogDemand};
+use super::key::Key;
 use super::rejection::{Fault, Rejection};
-use super::settings::StartError;
-use super::trust::{Key, Root};
-use super::verify::{About, Verified, by_certificate, by_key};
+use super::root::Root;
+use super::start_error::StartError;
+use super::verify::{About, Verified};
 use crate::case::{Digest, Signer, Timestamp};
 use crate::outage::Outage;
 use crate::reason::Code;
@@ -32,6 +37,8 @@ pub enum Expected<'a> {
     Key {
         /// The PEM text.
         pem: &'a str,
+        /// What it signs with, as in `[[evidence.keys]]`.
+        algorithm: Option<Algorithm>,
     },
 }
 
@@ -62,7 +69,7 @@ pub fn verify_bundle(
     subject: Subject<'_>,
     expected: Expected<'_>,
 ) -> Result<Vec<Timestamp>, OneBundleError> {
-    let root = Root::parse("trusted-root", trusted_root_json, Timestamp::UNIX_EPOCH, u64::MAX)?;
+    let root = Root::parse("trusted-root", trusted_root_json, Timestamp::UNIX_EPOCH, u64::MAX, Demands::default())?;
     let about = match subject {
         Subject::Bytes(bytes) => About { digest: Digest::of(bytes), bytes: Some(bytes) },
         Subject::Digest(digest) => About { digest, bytes: None },
@@ -70,10 +77,10 @@ pub fn verify_bundle(
     let claim = Claim::read(bundle, Versions::Any).map_err(OneBundleError::Rejected)?;
     let verified = match expected {
         Expected::Identity { san, issuer } => {
-            by_certificate(&[root], about, claim).and_then(|verified| by_whom(verified, san, issuer))
+            by_certificate([root].iter(), about, claim).and_then(|verified| by_whom(verified, san, issuer))
         }
-        Expected::Key { pem } => {
-            let key = Key::parse("key", pem.as_bytes())?;
+        Expected::Key { pem, algorithm } => {
+            let key = Key::parse("key", pem.as_bytes(), algorithm, LogDemand::Required)?;
             by_key(&[root], &[key], "", about, claim)
         }
     };

@@ -1,16 +1,16 @@
 //! What the table `[evidence]` of the configuration says.
 
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::limits::{KEYS_MAX, REFRESH_S, REFRESH_S_RANGE, ROOT_MAX_AGE_S, ROOTS_MAX};
-use super::memory::MemoryFault;
-use super::revocation::{ListFault, RevocationSettings};
+use super::algorithm::Algorithm;
+use super::demands::{Demands, LogDemand, SctDemand};
+use super::limits::{AUTHORITIES_MAX, KEYS_MAX, REFRESH_S, REFRESH_S_RANGE, ROOT_MAX_AGE_S, ROOTS_MAX};
+use super::revocation::RevocationSettings;
+use super::start_error::StartError;
 use super::tuf::TufSource;
-use crate::case::{Digest, Timestamp};
-use crate::outage::Outage;
+use crate::case::Timestamp;
 
 /// The table `[evidence]`; without it nobody is trusted, so every candidate is rejected.
 ///
@@ -21,8 +21,9 @@ use crate::outage::Outage;
 /// max_age_s    = 2592000
 ///
 /// [[evidence.keys]]
-/// name = "release"
-/// pem  = "keys/release.pub"
+/// name      = "release"
+/// pem       = "keys/release.pub"
+/// algorithm = "ecdsa-sha2-256-nistp256"
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,9 +31,12 @@ pub struct Settings {
     /// Sigstore deployments, at most [`ROOTS_MAX`].
     #[serde(default)]
     pub roots: Vec<RootSettings>,
-    /// Managed keys, at most [`KEYS_MAX`]; their signatures must be in a log that one of `roots` names.
+    /// Managed keys, at most [`KEYS_MAX`]; their signatures must be in a log that one of `roots` names, unless they say otherwise.
     #[serde(default)]
     pub keys: Vec<KeySettings>,
+    /// Own X.509 authorities, at most [`AUTHORITIES_MAX`].
+    #[serde(default)]
+    pub authorities: Vec<AuthoritySettings>,
     /// How often `trusted_root` files and the revocation list are looked at, in seconds.
     #[serde(default = "default_refresh_s")]
     pub refresh_s: u64,
@@ -46,7 +50,8 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { roots: Vec::new(), keys: Vec::new(), refresh_s: REFRESH_S, offline: false, revocations: None }
+        let (roots, keys, authorities) = (Vec::new(), Vec::new(), Vec::new());
+        Self { roots, keys, authorities, refresh_s: REFRESH_S, offline: false, revocations: None }
     }
 }
 
@@ -65,12 +70,24 @@ pub struct RootSettings {
     /// The age past which the floor refuses, in seconds.
     #[serde(default = "default_max_age_s")]
     pub max_age_s: u64,
+    /// Whether what its authorities vouch for has to be in one of its logs.
+    #[serde(default)]
+    pub transparency_log: LogDemand,
+    /// Whether certificates have to be in one of its certificate transparency logs.
+    #[serde(default)]
+    pub sct: SctDemand,
 }
 
 impl RootSettings {
     /// A root with everything else as configured by default.
     pub fn new(name: &str, trusted_root: RootSource) -> Self {
-        Self { name: name.to_owned(), trusted_root, max_age_s: ROOT_MAX_AGE_S }
+        let Demands { transparency_log, sct } = Demands::default();
+        Self { name: name.to_owned(), trusted_root, max_age_s: ROOT_MAX_AGE_S, transparency_log, sct }
+    }
+
+    /// What it asks of signatures.
+    pub(super) fn demands(&self) -> Demands {
+        Demands { transparency_log: self.transparency_log, sct: self.sct }
     }
 }
 
@@ -102,156 +119,62 @@ pub struct InlineRoot {
 pub struct KeySettings {
     /// Its name in findings and policies.
     pub name: String,
-    /// The public key's file, SPKI PEM, as `cosign.pub`.
-    pub pem: PathBuf,
+    /// The public key's file, SPKI PEM, as `cosign.pub`; or the text itself.
+    pub pem: PemSource,
+    /// What it signs with; Ed25519 keys have to say it, for others it has to fit.
+    #[serde(default)]
+    pub algorithm: Option<Algorithm>,
+    /// Whether its signatures have to be in a log.
+    #[serde(default)]
+    pub transparency_log: LogDemand,
 }
 
 impl KeySettings {
     /// A key with everything else as configured by default.
-    pub fn new(name: &str, pem: &Path) -> Self {
-        Self { name: name.to_owned(), pem: pem.to_owned() }
+    pub fn new(name: &str, pem: PemSource) -> Self {
+        Self { name: name.to_owned(), pem, algorithm: None, transparency_log: LogDemand::default() }
     }
+}
+
+/// One own X.509 authority.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthoritySettings {
+    /// Its name in findings and policies.
+    pub name: String,
+    /// The file with its certificates, PEM: the issuing CA first, the root last.
+    pub chain: PathBuf,
+    /// The file with the certificates of a time-stamp authority, PEM: its own first, the root last.
+    #[serde(default)]
+    pub timestamp_authority: Option<PathBuf>,
+    /// The root of `[[evidence.roots]]` whose logs its signatures may be in.
+    #[serde(default)]
+    pub root: Option<String>,
+    /// Whether its signatures have to be in such a log.
+    #[serde(default)]
+    pub transparency_log: LogDemand,
+}
+
+/// Where a public key is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum PemSource {
+    /// In a file.
+    File(PathBuf),
+    /// In the configuration itself: `{ text = "-----BEGIN PUBLIC KEY-----…" }`.
+    Inline(InlinePem),
+}
+
+/// A PEM text in the configuration itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InlinePem {
+    /// The text.
+    pub text: String,
 }
 
 fn default_max_age_s() -> u64 {
     ROOT_MAX_AGE_S
-}
-
-/// Why the evidence stage cannot start: exit 2.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A file cannot be read.
-    #[error("cannot read `{}` of `{name}`", path.display())]
-    Unreadable {
-        /// The root's or key's name.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// A file is larger than its limit.
-    #[error("`{}` of `{name}` is larger than {limit_bytes} bytes", path.display())]
-    TooLarge {
-        /// The root's or key's name.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// The limit, in bytes.
-        limit_bytes: u64,
-    },
-    /// The trusted root is none.
-    #[error("the trusted root `{name}` cannot be used")]
-    Root {
-        /// The root's name.
-        name: String,
-        /// What the parser says.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// The public key is none.
-    #[error("the key `{name}` is no public key in SPKI PEM")]
-    Key {
-        /// The key's name.
-        name: String,
-        /// What the parser says.
-        source: Box<dyn Error + Send + Sync>,
-    },
-    /// Two roots or keys have one name, or a name is empty.
-    #[error("the name `{name}` in `[evidence]` is empty or stands twice")]
-    Name {
-        /// The name.
-        name: String,
-    },
-    /// More roots or keys than are tried.
-    #[error("`{setting}` has {found} entries, at most {limit} are allowed")]
-    TooMany {
-        /// `evidence.roots` or `evidence.keys`.
-        setting: &'static str,
-        /// How many there are.
-        found: usize,
-        /// How many there may be.
-        limit: usize,
-    },
-    /// The source of a TUF root is none.
-    #[error("the TUF root `{name}` cannot be used: {detail}")]
-    TufSource {
-        /// The root's name.
-        name: String,
-        /// What was expected and found.
-        detail: String,
-    },
-    /// A TUF repository gave no root, and the cache has none: exit 3.
-    #[error("there is no trusted root `{name}` yet")]
-    Tuf {
-        /// The root's name.
-        name: String,
-        /// What was asked.
-        source: Outage,
-    },
-    /// The trusted root was replaced by a newer one before.
-    #[error("the trusted root `{name}` (`{digest}`) was replaced before: an older one came back")]
-    Older {
-        /// The root's name.
-        name: String,
-        /// The older root.
-        digest: Digest,
-        /// Where it is remembered.
-        path: PathBuf,
-    },
-    /// The memory of replaced roots cannot be used.
-    #[error("cannot rely on `{}`, which remembers the replaced trust roots", path.display())]
-    Memory {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: MemoryFault,
-    },
-    /// The revocation list is none.
-    #[error("the revocation list `{}` cannot be used", path.display())]
-    Revocations {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ListFault,
-    },
-    /// A number is outside its range.
-    #[error("`{setting}` is `{found}`, expected {from} to {to} seconds")]
-    Range {
-        /// The key.
-        setting: &'static str,
-        /// What it says.
-        found: u64,
-        /// The least.
-        from: u64,
-        /// The most.
-        to: u64,
-    },
-}
-
-impl StartError {
-    /// How an older root is let in by somebody who means it.
-    pub(super) const OLDER_HINT: &'static str = "put the newer root back; to go back on purpose, take the digest out of `replaced` \
-                                                 in `trust-roots.json` of the data folder";
-
-    /// The next thing to do, if there is one to name.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Root { .. } => Some("fetch a fresh one with `cosign trusted-root create` or from your TUF mirror"),
-            Self::Key { .. } => Some("write the public key as SPKI PEM, for instance with `cosign public-key`"),
-            Self::Name { .. } => Some("give each entry of `[[evidence.roots]]` and `[[evidence.keys]]` its own `name`"),
-            Self::Unreadable { .. } => {
-                Some("name a file that is there and may be read; paths start at the working folder")
-            }
-            Self::TufSource { .. } => Some("write `trusted_root = { tuf = \"https://…\", root = \"root.json\" }`"),
-            Self::Tuf { .. } => Some("see whether the repository answers, or name a `trusted_root` file"),
-            Self::Older { .. } => Some(Self::OLDER_HINT),
-            Self::Memory { .. } => Some(
-                "make it readable and writable; taken away, it is begun anew and older roots are not known any more",
-            ),
-            Self::Revocations { source, .. } => Some(source.hint()),
-            Self::TooLarge { .. } | Self::TooMany { .. } | Self::Range { .. } => None,
-        }
-    }
 }
 
 impl Settings {
@@ -266,21 +189,23 @@ impl Settings {
                 source.check(&root.name)?;
             }
         }
-        for (setting, found, limit) in
-            [("evidence.roots", self.roots.len(), ROOTS_MAX), ("evidence.keys", self.keys.len(), KEYS_MAX)]
-        {
+        for (setting, found, limit) in [
+            ("evidence.roots", self.roots.len(), ROOTS_MAX),
+            ("evidence.keys", self.keys.len(), KEYS_MAX),
+            ("evidence.authorities", self.authorities.len(), AUTHORITIES_MAX),
+        ] {
             if found > limit {
                 return Err(StartError::TooMany { setting, found, limit });
             }
         }
         let mut seen = std::collections::BTreeSet::new();
         let names = self.roots.iter().map(|root| &root.name).chain(self.keys.iter().map(|key| &key.name));
-        for name in names {
+        for name in names.chain(self.authorities.iter().map(|authority| &authority.name)) {
             if name.is_empty() || !seen.insert(name) {
                 return Err(StartError::Name { name: name.clone() });
             }
         }
-        Ok(())
+        self.authorities.iter().try_for_each(AuthoritySettings::check)
     }
 }
 
@@ -311,8 +236,50 @@ mod tests {
     }
 
     #[test]
+    fn demands_are_strict_unless_said() {
+        let settings = parse(serde_json::json!({
+            "roots": [
+                {"name": "a", "trusted_root": "a.json"},
+                {"name": "b", "trusted_root": "b.json", "transparency_log": "optional", "sct": "not-required"},
+            ],
+            "keys": [
+                {"name": "c", "pem": "c.pub"},
+                {"name": "d", "pem": {"text": "PEM"}, "transparency_log": "optional", "algorithm": "ed25519-ph"},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(settings.roots[0].demands(), Demands::default());
+        assert_eq!(
+            (Demands::default().transparency_log, Demands::default().sct),
+            (LogDemand::Required, SctDemand::Required)
+        );
+        assert_eq!(settings.roots[1].demands().waived().len(), 2);
+        assert_eq!((settings.keys[0].algorithm, settings.keys[0].transparency_log), (None, LogDemand::Required));
+        let inline = PemSource::Inline(InlinePem { text: "PEM".into() });
+        assert_eq!((&settings.keys[1].pem, settings.keys[1].algorithm), (&inline, Some(Algorithm::Ed25519Ph)));
+        for (field, value) in [
+            ("transparency_log", serde_json::json!("not-required")),
+            ("transparency_log", "Optional".into()),
+            ("transparency_log", "".into()),
+            ("transparency_log", true.into()),
+            ("algorithm", "ed25519ph".into()),
+            ("pem", serde_json::json!({"file": "c.pub"})),
+        ] {
+            let mut key = serde_json::json!({"name": "c", "pem": "c.pub"});
+            assert!(parse(serde_json::json!({"keys": [key]})).is_ok());
+            key[field] = value.clone();
+            assert!(parse(serde_json::json!({"keys": [key]})).is_err(), "{field} {value}");
+        }
+        for (field, value) in [("sct", "optional"), ("sct", ""), ("transparency_log", "none")] {
+            let mut root = serde_json::json!({"name": "a", "trusted_root": "a.json"});
+            root[field] = value.into();
+            assert!(parse(serde_json::json!({"roots": [root]})).is_err(), "{field} {value}");
+        }
+    }
+
+    #[test]
     fn refuses_names_that_stand_twice() {
-        let key = |name: &str| KeySettings::new(name, "x".as_ref());
+        let key = |name: &str| KeySettings::new(name, PemSource::File("x".into()));
         let settings = |keys| Settings { keys, ..Settings::default() };
         assert!(settings(vec![key("a"), key("b")]).check().is_ok());
         assert!(matches!(settings(vec![key("a"), key("a")]).check(), Err(StartError::Name { .. })));

@@ -61,6 +61,7 @@ impl Standing {
             digest: revocations.list.digest(),
             age_s: age_s(revocations.list.issued_at(), now),
             max_age_s: Some(revocations.max_age_s),
+            waived: Vec::new(),
         }));
         facts
     }
@@ -104,10 +105,11 @@ impl Standing {
     /// Asked anew each time and never remembered: a list changes nothing about what a bundle proves.
     pub(super) fn unrevoked(&self, source: &CandidateSource, verified: Verified) -> Result<Verified, Rejection> {
         let Some(Revocations { list, .. }) = &self.revocations else { return Ok(verified) };
-        let root = self.trust.roots().iter().find(|root| root.name() == verified.root());
+        let mut vouchers =
+            self.trust.vouchers().filter(|root| verified.vouchers().iter().any(|name| name == root.name()));
         let why = list
             .evidence(source)
-            .or_else(|| root.and_then(|root| list.trust_root(root.name(), &root.digest())))
+            .or_else(|| vouchers.find_map(|root| list.trust_root(root.name(), &root.digest())))
             .or_else(|| list.signer(verified.signer(), verified.times()));
         match why {
             Some(why) => Err(Rejection::new(Code::REVOKED, why)),
@@ -141,9 +143,9 @@ fn age_s(since: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0)
 }
 
-/// The digest over names, kinds and contents of `trust`, ages left out.
+/// The digest over names, kinds and contents of `trust` with what it does not ask, ages left out.
 pub fn basis(trust: &[TrustFacts]) -> Digest {
-    let rows = trust.iter().map(|fact| (&fact.name, fact.kind, fact.digest)).collect::<Vec<_>>();
+    let rows = trust.iter().map(|fact| (&fact.name, fact.kind, fact.digest, &fact.waived)).collect::<Vec<_>>();
     Digest::of(&canonical_json(&rows))
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::rejection::printable;
 use crate::case::{
     CandidateSource, Evidence, Finding, FindingKind, RejectedFinding, SanKind, Signer, TrustFacts, TrustKind,
-    VerifiedFinding,
+    VerifiedFinding, Waiver,
 };
 
 /// One line for each candidate, what was found indented below it; ends with a line break.
@@ -54,15 +54,15 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
             for (name, value) in claims {
                 row(text, "claim", &format!("{name} = {value}"));
             }
-            row(text, "trust", &format!("{}: certificate, SCT, log entry", finding.trust));
+            row(text, "trust", &vouched(finding, &["certificate", "SCT", "log entry"]));
         }
         Signer::Key { name, keyid } => {
             row(text, "signed by", &format!("key {name} (sha256:{keyid})"));
-            row(text, "trust", &format!("{}: key, log entry", finding.trust));
+            row(text, "trust", &vouched(finding, &["key", "log entry"]));
         }
         Signer::Certificate { authority, san } => {
             row(text, "signed by", &format!("{} (certificate of {authority})", san.value));
-            row(text, "trust", &finding.trust);
+            row(text, "trust", &vouched(finding, &["certificate", "log entry"]));
         }
         Signer::LegacyNkey { issuer, subject } => {
             row(text, "signed by", &format!("nkey {issuer}"));
@@ -71,6 +71,23 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
     }
     for time in &finding.times {
         row(text, "time", &time.to_string());
+    }
+    if finding.times.is_empty() && matches!(finding.signer, Signer::Key { .. }) {
+        row(text, "time", "none proven");
+    }
+}
+
+/// Its trust with what vouches for it, of what usually does.
+fn vouched(finding: &VerifiedFinding, usual: &[&str]) -> String {
+    let waived: Vec<_> = finding.waived.iter().map(|waiver| word(*waiver)).collect();
+    let there: Vec<_> = usual.iter().copied().filter(|word| !waived.contains(word)).collect();
+    format!("{}: {}", finding.trust, there.join(", "))
+}
+
+fn word(waiver: Waiver) -> &'static str {
+    match waiver {
+        Waiver::TransparencyLog => "log entry",
+        Waiver::Sct => "SCT",
     }
 }
 
@@ -87,7 +104,8 @@ fn rejected_lines(text: &mut String, finding: &RejectedFinding) {
 
 fn trusted(trust: &TrustFacts) -> String {
     let name = printable(&trust.name);
-    match (trust.kind, trust.max_age_s) {
+    let waived = trust.waived.iter().map(|waiver| format!(", asks no {}", word(*waiver))).collect::<String>();
+    let line = match (trust.kind, trust.max_age_s) {
         (TrustKind::SigstoreRoot, Some(max_age_s)) => {
             let stale = if trust.age_s > max_age_s { ", STALE" } else { "" };
             format!(
@@ -99,11 +117,13 @@ fn trusted(trust: &TrustFacts) -> String {
         (TrustKind::SigstoreRoot, None) => {
             format!("trust      root {name}, {}, {} s old", trust.digest.short(), trust.age_s)
         }
+        (TrustKind::Authority, _) => format!("trust      authority {name}, {}", trust.digest.short()),
         (TrustKind::Key, _) => format!("trust      key {name}, {}", trust.digest.short()),
         (TrustKind::RevocationList, _) => {
             format!("trust      revocation list, {}, {} s old", trust.digest.short(), trust.age_s)
         }
-    }
+    };
+    line + &waived
 }
 
 fn candidate(source: &CandidateSource) -> String {
@@ -157,6 +177,7 @@ mod tests {
             trust: "public-good".into(),
             signer,
             times: vec![time],
+            waived: Vec::new(),
             predicate_type: None,
             predicate: None,
             attests: None,
@@ -167,6 +188,7 @@ mod tests {
             trust: "release".into(),
             signer: Signer::Key { name: "release".into(), keyid: "12ab".into() },
             times: Vec::new(),
+            waived: vec![Waiver::TransparencyLog],
             predicate_type: Some("https://slsa.dev/provenance/v1".into()),
             predicate: Some(serde_json::json!({})),
             attests: None,
@@ -177,6 +199,7 @@ mod tests {
             digest: Digest::of(b"x"),
             age_s,
             max_age_s,
+            waived: if kind == TrustKind::Key { vec![Waiver::TransparencyLog] } else { Vec::new() },
         };
         let evidence = Evidence {
             trust: vec![
@@ -201,7 +224,7 @@ mod tests {
         evidence: 2 verified, 2 rejected; looked in referrers-api, fallback-tag
           trust      root public-good, sha256:2d711642b726…, 60 s old, at most 2592000 s
           trust      root old, sha256:2d711642b726…, 61 s old, at most 60 s, STALE
-          trust      key release, sha256:2d711642b726…
+          trust      key release, sha256:2d711642b726…, asks no log entry
           verified   signature `sha256:aa` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             signed by  https://github.com/acme/cart/.github/workflows/release.yml (URI)
             issuer     https://token.actions.githubusercontent.com
@@ -211,7 +234,8 @@ mod tests {
           verified   attestation `sha256:bb` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             says       https://slsa.dev/provenance/v1
             signed by  key release (sha256:12ab)
-            trust      release: key, log entry
+            trust      release: key
+            time       none proven
           rejected   log-proof-missing `sha256:cc` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             expected   an inclusion proof on each log entry
             found      none on entry 0 of 1

@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use super::document::{RootDocument, read};
 use super::limits::{ROOT_BYTES_MAX, TUF_BYTES_MAX, TUF_INTERVAL_MAX_S, TUF_TIMEOUT_MS};
-use super::settings::StartError;
+use super::start_error::StartError;
 use crate::case::Timestamp;
 use crate::outage::{Outage, Peer};
 

@@ -1,21 +1,20 @@
 //! From a claim to a proof: the only place that makes a [`Verified`].
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use sigstore_types::bundle::VerificationMaterialContent;
-use sigstore_types::{Artifact, Bundle, HashAlgorithm, Sha256Hash, SignatureContent};
-use sigstore_verify::crypto::{CertificateInfo, parse_certificate_info};
-use sigstore_verify::{Error, VerificationPolicy, VerificationResult};
+use sigstore_types::{Artifact, Sha256Hash};
 
-use super::certificate::{self, ClaimedIssuer};
+use super::by_certificate::by_certificate;
+use super::by_key::by_key;
 use super::claim::Claim;
 use super::limits::breadth;
 use super::predicates;
-use super::rejection::{Fault, Rejection, fault};
-use super::statement::COSIGN_SIGN;
-use super::trust::{Key, Root, Trust};
-use crate::case::{Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, canonical_json};
+use super::rejection::{Fault, Rejection};
+use super::statement::{COSIGN_SIGN, Statement};
+use super::trust::Trust;
+use crate::case::{
+    Attested, CandidateSource, Digest, FindingKind, Signer, Timestamp, VerifiedFinding, Waiver, canonical_json,
+};
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
 
@@ -24,10 +23,11 @@ use crate::reason::Code;
 pub(super) struct Verified {
     kind: FindingKind,
     trust: String,
-    /// The root whose authorities or logs vouched for it.
-    root: String,
+    /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
+    vouchers: Vec<String>,
     signer: Signer,
     times: Vec<Timestamp>,
+    waived: Vec<Waiver>,
     predicate_type: Option<String>,
     predicate: Option<Value>,
     attests: Option<Box<Attested>>,
@@ -60,6 +60,7 @@ impl Verified {
             trust: self.trust.clone(),
             signer: self.signer.clone(),
             times: self.times.clone(),
+            waived: self.waived.clone(),
             predicate_type: self.predicate_type.clone(),
             predicate: self.predicate.clone(),
             attests: self.attests.clone(),
@@ -76,9 +77,9 @@ impl Verified {
         1024 + self.predicate_bytes + 64 * self.predicate_breadth
     }
 
-    /// The root whose authorities or logs vouched for it.
-    pub(super) fn root(&self) -> &str {
-        &self.root
+    /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
+    pub(super) fn vouchers(&self) -> &[String] {
+        &self.vouchers
     }
 
     /// Who signed.
@@ -107,141 +108,26 @@ pub(super) fn verify(trust: &Trust, about: About<'_>, claim: Claim) -> Result<Ve
             let hint = key.hint.clone();
             by_key(trust.roots(), trust.keys(), &hint, about, claim)
         }
-        _ => by_certificate(trust.roots(), about, claim),
+        _ => by_certificate(trust.vouchers(), about, claim),
     }
 }
 
-/// Checks a keyless bundle against each root.
-pub(super) fn by_certificate(roots: &[Root], about: About<'_>, claim: Claim) -> Result<Verified, Fault> {
-    let Some(leaf) = claim.bundle.signing_certificate().map(|leaf| leaf.as_bytes().to_vec()) else {
-        let found = "none";
-        return Err(Rejection::mismatch(Code::BUNDLE_MALFORMED, "a signing certificate", found).into());
-    };
-    let issuer = ClaimedIssuer::of(&leaf);
-    let mut first = None;
-    for root in roots {
-        let error = match root.verifier().verify(artifact(about), &claim.bundle, &VerificationPolicy::any_identity()) {
-            Ok(found) => return keyless(root, &found, &leaf, about, claim),
-            Err(error) => error,
-        };
-        let rejection = explain(&error, root, about, &claim)?;
-        // The root that names the issuer is the one whose answer counts; others only say that they do not know it.
-        if issuer.as_ref().is_some_and(|issuer| root.names_issuer(issuer)) {
-            first = Some(rejection);
-            continue;
-        }
-        first.get_or_insert_with(|| not_named(root, rejection, issuer.as_ref()));
-    }
-    Err(first.unwrap_or_else(no_roots).into())
-}
-
-/// Checks a key-signed bundle with each key, with the logs of each root.
-pub(super) fn by_key(
-    roots: &[Root],
-    keys: &[Key],
-    hint: &str,
-    about: About<'_>,
-    claim: Claim,
-) -> Result<Verified, Fault> {
-    if keys.is_empty() {
-        let detail = "signed by a managed key, but no key is trusted: add one under `[[evidence.keys]]`";
-        return Err(Rejection::new(Code::KEY_NOT_TRUSTED, detail).into());
-    }
-    if roots.is_empty() {
-        let detail = "no trust root names the log of this signature: add one under `[[evidence.roots]]`";
-        return Err(Rejection::new(Code::LOG_UNKNOWN, detail).into());
-    }
-    let mut order = keys.iter().collect::<Vec<_>>();
-    order.sort_by_key(|key| !key.is_hinted_by(hint));
-    let mut closest: Option<Rejection> = None;
-    for root in roots {
-        for key in &order {
-            let error = match root.verifier().verify(artifact(about), &claim.bundle, key.policy()) {
-                Ok(found) => return keyed(root, key, &found, about, claim),
-                Err(error) => error,
-            };
-            let rejection = explain(&error, root, about, &claim)?;
-            // The nearest miss is the one to tell: another key than this, or another log than this root's, says little.
-            let nearer = closest.as_ref().is_none_or(|closest| nearness(&rejection) > nearness(closest));
-            if nearer {
-                closest = Some(rejection);
-            }
-        }
-    }
-    Err(match closest {
-        Some(rejection) if rejection.code != Code::SIGNATURE_INVALID => rejection,
-        _ => {
-            let names = keys.iter().map(|key| format!("`{}`", key.name())).collect::<Vec<_>>().join(", ");
-            let found = format!("a signature by another key, with the hint `{hint}`");
-            Rejection::mismatch(Code::KEY_NOT_TRUSTED, format!("one of the keys {names}"), found)
-        }
-    }
-    .into())
-}
-
-fn nearness(rejection: &Rejection) -> u8 {
-    match &rejection.code {
-        code if *code == Code::LOG_UNKNOWN || *code == Code::TIMESTAMP_INVALID => 0,
-        code if *code == Code::SIGNATURE_INVALID => 1,
-        _ => 2,
-    }
-}
-
-fn keyless(
-    root: &Root,
-    found: &VerificationResult,
-    leaf: &[u8],
-    about: About<'_>,
-    claim: Claim,
-) -> Result<Verified, Fault> {
-    if !(found.certificate_verified() && found.sct_verified() && found.tlog_verified()) {
-        return Err(unproven("certificate, SCT and log entry"));
-    }
-    let Some(certificate) = found.certificate() else {
-        return Err(unproven("the certificate"));
-    };
-    let san = certificate::name_of(leaf)?;
-    if found.identity().map(sigstore_verify::SubjectAltName::as_str) != Some(san.value.as_str()) {
-        let expected = format!("`{}`, the certificate's one name", san.value);
-        let found = found.identity().map_or("none".to_owned(), |identity| format!("`{identity}`"));
-        return Err(Rejection::mismatch(Code::IDENTITY_MISMATCH, expected, found).into());
-    }
-    let issuer = match found.issuer() {
-        Some(issuer) if !issuer.is_empty() && !issuer.chars().any(char::is_control) => issuer.to_owned(),
-        other => {
-            let expected = "an OIDC issuer in the certificate";
-            let found = other.map_or("none".to_owned(), |issuer| format!("`{issuer}`"));
-            return Err(Rejection::mismatch(Code::ISSUER_MISMATCH, expected, found).into());
-        }
-    };
-    let signer = Signer::Keyless { issuer, san, claims: claims(certificate) };
-    prove(root, root.name(), signer, found, about, claim)
-}
-
-fn keyed(
-    root: &Root,
-    key: &Key,
-    found: &VerificationResult,
-    about: About<'_>,
-    claim: Claim,
-) -> Result<Verified, Fault> {
-    if !found.tlog_verified() {
-        return Err(unproven(&format!("the log entry in a log of `{}`", root.name())));
-    }
-    let signer = Signer::Key { name: key.name().to_owned(), keyid: key.digest().hex() };
-    prove(root, key.name(), signer, found, about, claim)
+/// What was found out about a claim, by whoever checked its cryptography.
+pub(super) struct Proof<'a> {
+    /// The name of the trust that it verified against.
+    pub(super) trust: &'a str,
+    pub(super) signer: Signer,
+    /// The roots and authorities that were relied on.
+    pub(super) vouchers: Vec<&'a str>,
+    /// Proven ones only.
+    pub(super) times: Vec<Timestamp>,
+    /// What was not asked and is not there.
+    pub(super) waived: Vec<Waiver>,
 }
 
 /// The last step: the verified payload has to be about the artifact.
-fn prove(
-    root: &Root,
-    trust: &str,
-    signer: Signer,
-    found: &VerificationResult,
-    about: About<'_>,
-    claim: Claim,
-) -> Result<Verified, Fault> {
-    let (kind, predicate_type, predicate) = match claim.statement {
+pub(super) fn prove(proof: Proof<'_>, about: About<'_>, statement: Option<Statement>) -> Result<Verified, Fault> {
+    let (kind, predicate_type, predicate) = match statement {
         None => (FindingKind::Signature, None, None),
         Some(statement) if !statement.is_about(about.digest) => {
             let found = statement.subjects_shown();
@@ -254,128 +140,31 @@ fn prove(
             (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
-    let mut times = found.verified_timestamps().to_vec();
+    let Proof { trust, signer, vouchers, mut times, waived } = proof;
     times.sort();
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
     let (predicate_bytes, predicate_breadth) = (canonical.len(), breadth(&canonical));
-    let (trust, root, attests) = (trust.to_owned(), root.name().to_owned(), None);
     Ok(Verified {
         kind,
-        trust,
-        root,
+        trust: trust.to_owned(),
+        vouchers: vouchers.into_iter().map(str::to_owned).collect(),
         signer,
         times,
+        waived,
         predicate_type,
         predicate,
-        attests,
+        attests: None,
         predicate_bytes,
         predicate_breadth,
     })
 }
 
 /// Upstream says yes without having checked what we rely on: its policy changed under us, so nobody gets in.
-fn unproven(what: &str) -> Fault {
+pub(super) fn unproven(what: &str) -> Fault {
     Fault::Ours(Outage::new(Peer::Internal, format!("relying on the verification of {what}")))
 }
 
-fn artifact(about: About<'_>) -> Artifact<'_> {
+pub(super) fn artifact(about: About<'_>) -> Artifact<'_> {
     about.bytes.map_or_else(|| Artifact::from(Sha256Hash::new(*about.digest.as_bytes())), Artifact::from)
-}
-
-/// The rejection that `error` stands for, with the code of the fact where upstream has one error for two.
-fn explain(error: &Error, root: &Root, about: About<'_>, claim: &Claim) -> Result<Rejection, Fault> {
-    let rejection = match fault(error) {
-        Fault::Candidate(rejection) => rejection,
-        ours @ Fault::Ours(_) => return Err(ours),
-    };
-    Ok(if rejection.code == Code::SUBJECT_MISMATCH {
-        match other_subject(about, claim) {
-            Some(other) => {
-                Rejection::mismatch(Code::SUBJECT_MISMATCH, format!("the subject `{}`", about.digest), other)
-            }
-            // What was signed is about our artifact, so it is the log entry that is about another.
-            None => Rejection::new(Code::LOG_ENTRY_MISMATCH, rejection.detail),
-        }
-    } else if rejection.code == Code::CERTIFICATE_UNTRUSTED {
-        outside_validity(root, &claim.bundle).unwrap_or(rejection)
-    } else if rejection.code == Code::LOG_PROOF_INVALID {
-        root.foreign_log(&claim.bundle).unwrap_or(rejection)
-    } else {
-        rejection
-    })
-}
-
-/// What the bundle is about by its own words, if that is another artifact.
-fn other_subject(about: About<'_>, claim: &Claim) -> Option<String> {
-    match (&claim.bundle.content, &claim.statement) {
-        (_, Some(statement)) => (!statement.is_about(about.digest)).then(|| statement.subjects_shown()),
-        (SignatureContent::MessageSignature(signature), None) => {
-            let claimed = signature.message_digest.as_ref()?;
-            let hex = hex::encode(claimed.digest.as_bytes());
-            if claimed.algorithm != HashAlgorithm::Sha2256 {
-                return Some(format!("`{hex}` by {}", claimed.algorithm));
-            }
-            (hex != about.digest.hex()).then(|| format!("`sha256:{hex}`"))
-        }
-        _ => None,
-    }
-}
-
-/// A verified time at which the signing certificate was not valid: upstream calls that an invalid chain.
-fn outside_validity(root: &Root, bundle: &Bundle) -> Option<Rejection> {
-    let certificate = parse_certificate_info(bundle.signing_certificate()?).ok()?;
-    let (not_before, not_after) = (certificate.not_before, certificate.not_after);
-    let outside = root.times_of(bundle).into_iter().find(|time| *time < not_before || *time > not_after)?;
-    let expected = format!("a signature between `{not_before}` and `{not_after}`, when its certificate is valid");
-    Some(Rejection::mismatch(Code::CERTIFICATE_OUTSIDE_VALIDITY, expected, format!("one of `{outside}`")))
-}
-
-fn not_named(root: &Root, rejection: Rejection, issuer: Option<&ClaimedIssuer>) -> Rejection {
-    let elsewhere = [Code::CERTIFICATE_UNTRUSTED, Code::LOG_UNKNOWN, Code::TIMESTAMP_INVALID];
-    match issuer {
-        Some(issuer) if elsewhere.contains(&rejection.code) => {
-            let expected = format!("a certificate by an authority of `{}`", root.name());
-            Rejection::mismatch(Code::CERTIFICATE_UNTRUSTED, expected, format!("one by `{}`", issuer.shown()))
-        }
-        _ => rejection,
-    }
-}
-
-fn no_roots() -> Rejection {
-    let detail =
-        "signed with a certificate, but no certificate authority is trusted: add one under `[[evidence.roots]]`";
-    Rejection::new(Code::CERTIFICATE_UNTRUSTED, detail)
-}
-
-/// Fulcio's claims by name, those that are there (sigstore/fulcio `docs/oid-info.md`).
-fn claims(certificate: &CertificateInfo) -> BTreeMap<String, String> {
-    let claims = &certificate.ci_claims;
-    let old = &claims.deprecated_github;
-    [
-        ("build_signer_uri", &claims.build_signer_uri),
-        ("build_signer_digest", &claims.build_signer_digest),
-        ("runner_environment", &claims.runner_environment),
-        ("source_repository_uri", &claims.source_repository_uri),
-        ("source_repository_digest", &claims.source_repository_digest),
-        ("source_repository_ref", &claims.source_repository_ref),
-        ("source_repository_identifier", &claims.source_repository_identifier),
-        ("source_repository_owner_uri", &claims.source_repository_owner_uri),
-        ("source_repository_owner_identifier", &claims.source_repository_owner_identifier),
-        ("build_config_uri", &claims.build_config_uri),
-        ("build_config_digest", &claims.build_config_digest),
-        ("build_trigger", &claims.build_trigger),
-        ("run_invocation_uri", &claims.run_invocation_uri),
-        ("source_repository_visibility_at_signing", &claims.source_repository_visibility_at_signing),
-        ("deployment_environment", &claims.deployment_environment),
-        ("token_subject", &claims.token_subject),
-        ("workflow_trigger", &old.workflow_trigger),
-        ("workflow_sha", &old.workflow_sha),
-        ("workflow_name", &old.workflow_name),
-        ("workflow_repository", &old.workflow_repository),
-        ("workflow_ref", &old.workflow_ref),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
-    .collect()
 }

@@ -31,6 +31,7 @@ fn attested(name: &str, signer: &str, attests: &Value) -> Finding {
         trust: "public".into(),
         signer: Signer::Key { name: signer.into(), keyid: "00".into() },
         times: Vec::new(),
+        waived: Vec::new(),
         predicate_type: Some("https://example.org/x".into()),
         predicate: Some(json!({})),
         attests: Some(serde_json::from_value(attests.clone()).unwrap()),

@@ -54,6 +54,7 @@ fn verified(signer: Signer) -> Finding {
         trust: "public".into(),
         signer,
         times: Vec::new(),
+        waived: Vec::new(),
         predicate_type: None,
         predicate: None,
         attests: None,
@@ -529,6 +530,7 @@ fn the_floor_cannot_be_lifted() {
         digest: Digest::of(b"root"),
         age_s,
         max_age_s: Some(100),
+        waived: Vec::new(),
     };
     refused(&|case| case.evidence.trust = vec![trust(101)], "trust-root-stale");
     let mut fresh = case();

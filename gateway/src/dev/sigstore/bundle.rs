@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
-use super::key::SignerKey;
+use super::key::{KeyKind, SignerKey};
 use super::request::{Content, Knob, Knobs};
 use crate::case::Digest;
 
@@ -46,11 +46,14 @@ pub(super) fn sign(key: &SignerKey, what: &Content, manifest: Digest, knobs: &Kn
 }
 
 fn message(key: &SignerKey, bytes: &[u8], knobs: &Knobs) -> Result<Signed> {
-    let signature = key.sign(&signed_bytes(bytes, knobs))?;
+    let signed = signed_bytes(bytes, knobs);
+    let signature = if knobs.has(Knob::Sha384Message) { key.sign_sha384(&signed)? } else { key.sign_message(&signed)? };
     // The digest says with which hash the key signed.
-    let (algorithm, digest) = match knobs.has(Knob::P384Signer) {
-        true => ("SHA2_384", STANDARD.encode(Sha384::digest(bytes))),
-        false => ("SHA2_256", STANDARD.encode(Sha256::digest(bytes))),
+    let (algorithm, digest) = match key.kind() {
+        _ if knobs.has(Knob::Sha384Message) => ("SHA2_384", STANDARD.encode(Sha384::digest(bytes))),
+        KeyKind::P384 => ("SHA2_384", STANDARD.encode(Sha384::digest(bytes))),
+        KeyKind::Ed25519Ph => ("SHA2_512", STANDARD.encode(Sha512::digest(bytes))),
+        KeyKind::P256 | KeyKind::Rsa2048 | KeyKind::Ed25519 => ("SHA2_256", STANDARD.encode(Sha256::digest(bytes))),
     };
     Ok(Signed {
         field: "messageSignature",

@@ -34,8 +34,8 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::bundle::{BUNDLE_V01, BUNDLE_V03};
 use self::ca::Authority;
-pub use self::key::ManagedKey;
 use self::key::SignerKey;
+pub use self::key::{KeyKind, ManagedKey};
 use self::rekor::{Entry, Rekor, Verifier};
 pub use self::request::{Content, Knob, Knobs, Log, Sign};
 use self::tsa::TimestampAuthority;

@@ -223,7 +223,7 @@ fn hashedrekord_v2(entry: &Entry<'_>) -> Value {
             "data": {"algorithm": "SHA2_256", "digest": STANDARD.encode(Sha256::digest(entry.signed))},
             "signature": {
                 "content": STANDARD.encode(entry.signature),
-                "verifier": {"keyDetails": entry.signer.details(), field: {"rawBytes": STANDARD.encode(bytes)}},
+                "verifier": {"keyDetails": entry.signer.kind().details(), field: {"rawBytes": STANDARD.encode(bytes)}},
             },
         }},
     })

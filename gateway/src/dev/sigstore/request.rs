@@ -149,8 +149,12 @@ pub enum Knob {
     ForeignSct,
     /// The signer's key is ECDSA P-384.
     P384Signer,
+    /// The signer's key is RSA with 2048 bits.
+    RsaSigner,
     /// The signer's key is Ed25519.
     Ed25519Signer,
+    /// An RSA key signs the message hashed with SHA-384.
+    Sha384Message,
     /// No log entry.
     NoLogEntry,
     /// The entry has no inclusion proof.

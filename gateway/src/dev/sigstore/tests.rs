@@ -50,7 +50,9 @@ fn bundles_of_managed_keys_verify() {
     let sigstore = Sigstore::new(start()).unwrap();
     let verifier = Verifier::new(&TrustedRoot::from_json(&sigstore.trusted_root_json()).unwrap()).unwrap();
     let bytes = b"{\"schemaVersion\":2}";
-    for key in [ManagedKey::generate().unwrap(), ManagedKey::generate_ed25519().unwrap()] {
+    for key in
+        [KeyKind::P256, KeyKind::P384, KeyKind::Rsa2048, KeyKind::Ed25519].map(|kind| ManagedKey::of(kind).unwrap())
+    {
         let policy = PublicKeyVerificationPolicy::new(DerPublicKey::from_pem(&key.public_pem()).unwrap());
         for what in contents(bytes) {
             let request = Sign::cosign(Digest::of(bytes), "", "", start()).signing(what);

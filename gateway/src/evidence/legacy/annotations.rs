@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::super::claim::COSIGN_BUNDLE as BUNDLE;
 use super::super::foreign_json::{self, Document};
 use super::super::limits::{BUNDLE_BREADTH_MAX, COSIGN_ANNOTATION_BYTES_MAX};
 use super::super::rejection::Rejection;
@@ -16,8 +17,6 @@ use crate::strict_json;
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// The signing certificate, PEM.
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
-/// The log entry with the log's promise, JSON.
-const BUNDLE: &str = "dev.sigstore.cosign/bundle";
 /// A signed time-stamp, JSON.
 const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// What a log entry is about, where the promise alone is the proof: Rekor v2 makes none.
@@ -68,17 +67,6 @@ impl Annotations {
         self.signature.as_deref().ok_or_else(|| {
             Rejection::mismatch(Code::BUNDLE_MALFORMED, format!("a signature in the annotation `{SIGNATURE}`"), "none")
         })
-    }
-
-    /// What no log knows of is not taken, whoever signed it.
-    pub(super) fn expect_entry(&self) -> Result<(), Rejection> {
-        match self.entry {
-            Some(_) => Ok(()),
-            None => {
-                let expected = format!("a log entry in the annotation `{BUNDLE}`");
-                Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, "none"))
-            }
-        }
     }
 
     /// An envelope holds its signature itself: a second one is of something else.

@@ -25,6 +25,8 @@ use crate::reason::Code;
 
 /// The media type of the one bundle that may hold a promise only.
 const BUNDLE_V01: &str = "application/vnd.dev.sigstore.bundle+json;version=0.1";
+/// The media type of a bundle whose signer may do without a log.
+const BUNDLE_V03: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What stands for the hint of a public key: cosign v2 wrote none.
 const NO_HINT: &str = "none";
 
@@ -33,7 +35,6 @@ pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) ->
     let payload = Payload::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     let signature = annotations.expect_signature()?;
-    annotations.expect_entry()?;
     let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
     let content = json!({
         // cosign hashes with SHA-256 whatever the key.
@@ -50,7 +51,6 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     let envelope = Envelope::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
-    annotations.expect_entry()?;
     let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
     match &claim.statement {
         Some(statement) if statement.predicate_type == COSIGN_SIGN => {
@@ -61,11 +61,14 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     }
 }
 
-/// A bundle v0.1 of what the annotations hold.
+/// A bundle of what the annotations hold: v0.1 with the entry and its promise; without an entry v0.3, which may have none.
 fn claim(annotations: &Annotations, field: &str, content: &Value, size_bytes: usize) -> Result<Claim, Rejection> {
-    let (name, signer) = match &annotations.certificate {
-        Some(leaf) => ("x509CertificateChain", json!({"certificates": [{"rawBytes": STANDARD.encode(leaf)}]})),
-        None => ("publicKey", json!({"hint": NO_HINT})),
+    let media_type = if annotations.entry.is_some() { BUNDLE_V01 } else { BUNDLE_V03 };
+    let leaf = |leaf: &[u8]| json!({"rawBytes": STANDARD.encode(leaf)});
+    let (name, signer) = match (&annotations.certificate, &annotations.entry) {
+        (Some(bytes), Some(_)) => ("x509CertificateChain", json!({"certificates": [leaf(bytes)]})),
+        (Some(bytes), None) => ("certificate", leaf(bytes)),
+        (None, _) => ("publicKey", json!({"hint": NO_HINT})),
     };
     let mut material =
         json!({name: signer, "tlogEntries": annotations.entry.iter().map(|entry| entry.to_json()).collect::<Vec<_>>()});
@@ -73,6 +76,6 @@ fn claim(annotations: &Annotations, field: &str, content: &Value, size_bytes: us
         let stamps = json!([{"signedTimestamp": STANDARD.encode(stamp)}]);
         material["timestampVerificationData"] = json!({"rfc3161Timestamps": stamps});
     }
-    let bundle = json!({"mediaType": BUNDLE_V01, "verificationMaterial": material, field: content});
+    let bundle = json!({"mediaType": media_type, "verificationMaterial": material, field: content});
     Claim::of(bundle, size_bytes, Versions::CosignV2)
 }

@@ -9,7 +9,7 @@ use super::super::limits::{
 };
 use super::*;
 use crate::case::{Defect, FindingKind, Signer};
-use crate::dev::sigstore::{Content, Knob, Log};
+use crate::dev::sigstore::{Content, KeyKind, Knob, Log};
 use crate::outage::Peer;
 
 fn message() -> Content {
@@ -32,9 +32,11 @@ async fn nothing_configured_trusts_nobody_and_says_what_to_set() {
 #[tokio::test]
 async fn managed_keys_sign() {
     let sigstore = Sigstore::new(start()).unwrap();
-    for managed in [ManagedKey::generate().unwrap(), ManagedKey::generate_ed25519().unwrap()] {
-        let (other, _other_folder) = key("other", &ManagedKey::generate().unwrap());
-        let (release, _folder) = key("release", &managed);
+    for managed in
+        [KeyKind::P256, KeyKind::P384, KeyKind::Rsa2048, KeyKind::Ed25519].map(|kind| ManagedKey::of(kind).unwrap())
+    {
+        let other = key("other", &ManagedKey::generate().unwrap());
+        let release = key("release", &managed);
         let collector = collector(&Settings {
             roots: vec![root("acme", &sigstore)],
             keys: vec![other, release],
@@ -74,7 +76,7 @@ async fn managed_keys_sign() {
 async fn another_key_is_not_trusted_whatever_it_hints() {
     let sigstore = Sigstore::new(start()).unwrap();
     let (trusted, other) = (ManagedKey::generate().unwrap(), ManagedKey::generate().unwrap());
-    let (release, _folder) = key("release", &trusted);
+    let release = key("release", &trusted);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     let hint = |bundle: &[u8]| {
@@ -320,7 +322,7 @@ fn trust_is_read_from_files() {
         assert!(matches!(load(&write("broken.json", broken.as_bytes())), Err(StartError::Root { .. })), "{broken}");
     }
     for pem in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "\u{0}"] {
-        let keys = vec![KeySettings::new("k", &write("key.pub", pem.as_bytes()))];
+        let keys = vec![KeySettings::new("k", PemSource::File(write("key.pub", pem.as_bytes())))];
         let loaded = Trust::load(&Settings { keys, ..Settings::default() });
         assert!(matches!(loaded, Err(StartError::Key { .. })), "{pem}");
     }

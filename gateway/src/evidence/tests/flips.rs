@@ -14,7 +14,7 @@ use crate::dev::sigstore::{Content, Log};
 static GOOD: LazyLock<(Trust, Vec<Vec<u8>>)> = LazyLock::new(|| {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (key, _folder) = key("release", &managed);
+    let key = key("release", &managed);
     let trust = Trust::load(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![key], ..Settings::default() })
         .unwrap();
     let statement = || Content::Statement {

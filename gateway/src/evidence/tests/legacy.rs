@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::limits::{COSIGN_ANNOTATION_BYTES_MAX, SIMPLE_SIGNING_BYTES_MAX};
 use super::*;
 use crate::case::{CosignLayer, FindingKind, San, SanKind, Signer};
-use crate::dev::sigstore::{Content, Flaw, Knob};
+use crate::dev::sigstore::{Content, Flaw, KeyKind, Knob};
 
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
@@ -218,7 +218,7 @@ async fn a10_1_the_chain_beside_a_signature_is_no_trust() {
 async fn a5_1_a_layer_about_another_artifact_is_told_so() {
     let sigstore = Sigstore::new(start()).unwrap();
     let (managed, other) = (ManagedKey::generate().unwrap(), Digest::of(b"another manifest"));
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     for tag in Tag::BOTH {
@@ -236,7 +236,7 @@ async fn a5_1_a_layer_about_another_artifact_is_told_so() {
 async fn a6_1_an_entry_of_another_artifact_is_no_proof() {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let collector =
         collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
     for tag in Tag::BOTH {
@@ -408,8 +408,8 @@ async fn annotations_are_read_in_one_way_only() {
 #[tokio::test]
 async fn keys_sign_with_an_entry_in_the_log() {
     let sigstore = Sigstore::new(start()).unwrap();
-    for managed in [ManagedKey::generate().unwrap(), ManagedKey::generate_ed25519().unwrap()] {
-        let (release, _folder) = key("release", &managed);
+    for managed in [KeyKind::P256, KeyKind::Rsa2048, KeyKind::Ed25519].map(|kind| ManagedKey::of(kind).unwrap()) {
+        let release = key("release", &managed);
         let roots = vec![root("acme", &sigstore)];
         let keyed = collector(&Settings { roots: roots.clone(), keys: vec![release], ..Settings::default() });
         let stranger = ManagedKey::generate().unwrap();
@@ -435,7 +435,7 @@ async fn keys_sign_with_an_entry_in_the_log() {
         }
     }
     let managed = ManagedKey::generate().unwrap();
-    let (release, _folder) = key("release", &managed);
+    let release = key("release", &managed);
     let keys_only = collector(&Settings { keys: vec![release], ..Settings::default() });
     for tag in Tag::BOTH {
         let layer = tag.make(&sigstore, tag.request());

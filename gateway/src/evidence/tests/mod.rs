@@ -5,7 +5,9 @@
 mod attested;
 mod checkpoints;
 mod collecting;
+mod demands;
 mod flips;
+mod keys;
 mod knobs;
 mod legacy;
 mod refreshing;
@@ -14,7 +16,9 @@ mod shapes;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Collector, Exhibit, InlineRoot, KeySettings, RootSettings, RootSource, Settings, Trust};
+use super::{
+    Collector, Exhibit, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings, Trust,
+};
 use crate::case::{
     Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
 };
@@ -46,12 +50,9 @@ fn root(name: &str, sigstore: &Sigstore) -> RootSettings {
     RootSettings { max_age_s: 60, ..RootSettings::new(name, trusted_root) }
 }
 
-/// A key's file and the folder it lives in.
-fn key(name: &str, key: &ManagedKey) -> (KeySettings, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let pem = folder.path().join("key.pub");
-    std::fs::write(&pem, key.public_pem()).unwrap();
-    (KeySettings::new(name, &pem), folder)
+fn key(name: &str, key: &ManagedKey) -> KeySettings {
+    let algorithm = Some(key.kind().name().parse().unwrap());
+    KeySettings { algorithm, ..KeySettings::new(name, PemSource::Inline(InlinePem { text: key.public_pem() })) }
 }
 
 fn collector(settings: &Settings) -> Collector {

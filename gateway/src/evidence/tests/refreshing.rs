@@ -242,7 +242,7 @@ async fn a22_1_a_revoked_identity_evidence_or_root_is_rejected() {
 async fn a22_1_a_revoked_key_or_the_root_of_its_log_is_rejected() {
     let sigstore = Sigstore::new(start()).unwrap();
     let managed = ManagedKey::generate().unwrap();
-    let (key, _folder) = key("release", &managed);
+    let key = key("release", &managed);
     let bundle = sigstore.sign_with_key(&managed, cosign()).unwrap();
     let folder = Folder::new();
     let settings = Settings { keys: vec![key], ..folder.root(&sigstore, later()) };

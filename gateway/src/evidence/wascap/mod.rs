@@ -258,6 +258,7 @@ impl Report {
                 signer: Signer::LegacyNkey { issuer, subject },
                 // Nobody but the signer says when: `iat` stands among the claims.
                 times: Vec::new(),
+                waived: Vec::new(),
                 predicate_type: None,
                 predicate: Some(claims),
                 attests: None,
