@@ -42,8 +42,9 @@ pub(crate) struct Args {
     bundle: Option<PathBuf>,
 }
 
-/// The name of what the flags give, in findings.
-const GIVEN: &str = "command-line";
+/// The names of what the flags give, in findings: a root and a key may not have the same one.
+const GIVEN_ROOT: &str = "command-line";
+const GIVEN_KEY: &str = "command-line-key";
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let config = global.configuration()?;
@@ -140,12 +141,13 @@ fn settings(args: &Args, config: &Config) -> Settings {
     let mut settings = config.evidence.clone();
     if let Some(path) = &args.trusted_root {
         // A root named by hand is taken as it is: whoever names it answers for its age.
-        let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new(GIVEN, RootSource::File(path.clone())) };
+        let root =
+            RootSettings { max_age_s: u64::MAX, ..RootSettings::new(GIVEN_ROOT, RootSource::File(path.clone())) };
         settings.roots = vec![root];
     }
     if let Some(path) = &args.key {
         let algorithm = args.signing_algorithm;
-        settings.keys = vec![KeySettings { algorithm, ..KeySettings::new(GIVEN, PemSource::File(path.clone())) }];
+        settings.keys = vec![KeySettings { algorithm, ..KeySettings::new(GIVEN_KEY, PemSource::File(path.clone())) }];
     }
     settings
 }
@@ -164,7 +166,7 @@ fn is_wanted(args: &Args, verified: &VerifiedFinding) -> bool {
             args.certificate_identity.as_ref() == Some(&san.value)
                 && args.certificate_oidc_issuer.as_ref() == Some(issuer)
         }
-        Signer::Key { name, .. } => args.key.is_some() && name == GIVEN,
+        Signer::Key { name, .. } => args.key.is_some() && name == GIVEN_KEY,
         Signer::Certificate { .. } | Signer::LegacyNkey { .. } => false,
     }
 }
