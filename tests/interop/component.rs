@@ -7,7 +7,7 @@ use serde_json::Value;
 use wasi_preview1_component_adapter_provider as adapter;
 use wit_component::ComponentEncoder;
 
-use crate::{program, succeed};
+use crate::{beside, succeed, witgate};
 
 /// What `clang` makes of `hello.c`, lifted to a component with the adapter that its users take.
 fn hello(folder: &Path) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn hello(folder: &Path) -> Vec<u8> {
                 "/usr/include/wasm32-wasi",
                 "-L/usr/lib/wasm32-wasi",
             ])
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("interop/hello.c"))
+            .arg(beside("hello.c"))
             .arg("-o")
             .arg(&core),
     );
@@ -38,8 +38,8 @@ fn a_c_program_is_admitted_and_runs() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("hello.wasm");
     std::fs::write(&file, hello(folder.path())).unwrap();
-    let mut demo = Command::new(program("WITGATE_INTEROP_WITGATE"));
-    demo.env("HOME", folder.path()).args(["demo", "--output", "json", "--component"]).arg(&file);
+    let mut demo = witgate(folder.path());
+    demo.args(["demo", "--output", "json", "--component"]).arg(&file);
     let report: Value = serde_json::from_str(&succeed(&mut demo)).unwrap();
     let admitted = report["admitted"].as_array().unwrap();
     let ours =

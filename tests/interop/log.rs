@@ -77,7 +77,7 @@ async fn go_verifies_every_entry_and_sees_every_change() {
     let size = mirror(&world, folder.path()).await;
     assert!(old > 0 && size >= old + ENTRIES, "{old} entries, then {size}");
 
-    let vkey = world.deployment.service.gate().audit.vkey().to_string();
+    let vkey = world.deployment.service.gate().audit.vkey();
     let verify = || {
         let mut command = Command::new(program("WITGATE_INTEROP_TLOG"));
         command.arg(folder.path()).arg(&vkey);

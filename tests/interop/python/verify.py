@@ -1,6 +1,6 @@
 """Verifies bundles with sigstore-python, offline, against a trusted root of ours.
 
-Usage: verify_bundle.py TRUSTED_ROOT ARTIFACT IDENTITY ISSUER BUNDLE...
+Usage: verify.py TRUSTED_ROOT ARTIFACT IDENTITY ISSUER BUNDLE...
 Exit 0: all verified; 1: the first that did not, on stderr.
 """
 
