@@ -82,7 +82,7 @@ pub(super) fn warn(flags: &TrustFlags) {
 /// A fault of what the flags gave, in their words.
 pub(super) fn told(fault: StartError) -> anyhow::Error {
     match fault {
-        StartError::Key { name, source } if name == KEY => {
+        StartError::Key { name, source, .. } if name == KEY => {
             let hint = match source {
                 KeyFault::Ambiguous => {
                     "add `--signing-algorithm ed25519-ph` where messages are signed as cosign does by default, else `ed25519`"
