@@ -164,8 +164,15 @@ async fn a8_1_a9_3_every_flag_decides_something() {
     let mut known: BTreeSet<String> = rows.iter().map(|row| row.flag.to_owned()).collect();
     // These have stories of their own.
     known.extend(
-        ["--offline", "--registry-cacert", "--registry-username", "--registry-password", "--registry-token"]
-            .map(str::to_owned),
+        [
+            "--offline",
+            "--password-file",
+            "--registry-cacert",
+            "--registry-username",
+            "--registry-password",
+            "--registry-token",
+        ]
+        .map(str::to_owned),
     );
     let home = tempfile::tempdir().unwrap();
     let help = stdout(&witgate(home.path()).args(["verify", "--help"]).output().unwrap());
