@@ -212,7 +212,7 @@ mod tests {
     fn a22_2_what_is_torn_or_foreign_is_no_empty_memory() {
         let folder = tempfile::tempdir().unwrap();
         let good = "{\"version\":1,\"roots\":{}}";
-        let padded = |bytes: u64| format!("{good:width$}", width = usize::try_from(bytes).unwrap());
+        let padded = |bytes: u64| format!("{good}{}", " ".repeat(usize::try_from(bytes).unwrap() - good.len()));
         let large = padded(MEMORY_BYTES_MAX + 1);
         for text in ["", "{}", "[]", "{\"version\":2,\"roots\":{}}", "{\"version\":1,\"roots\":{},\"x\":1}", &large] {
             fs::write(Memory::path_in(folder.path()), text).unwrap();
