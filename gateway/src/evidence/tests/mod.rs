@@ -2,12 +2,17 @@
 
 #![cfg(feature = "dev")]
 
+mod a10;
+mod a11;
+mod a7;
 mod attested;
+mod authorities;
 mod catalogue;
 mod checkpoints;
 mod collecting;
 mod demands;
 mod flips;
+mod key_files;
 mod keys;
 mod knobs;
 mod legacy;
