@@ -28,10 +28,11 @@ README = pathlib.Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- written by run.py --write -->\n", "<!-- end -->\n"
 # A test that hangs is no test that fails.
 PATIENCE_S = 180
-# Every row that has to be held by a named test, of the catalogue of bypasses.
+# Every row that has to be held by a named test, of the catalogue of bypasses. A25.3 and A26.4 have tests and no mutant: nothing
+# reads what a list says of its entries or what a caller calls itself, so there is no check that could be taken out.
 ROWS = """
 A4.1 A4.2 A4.3 A5.1 A5.2 A5.3 A6.1 A6.2 A6.3 A6.4 A7.1 A7.2 A7.3 A8.1 A8.2 A9.1 A9.2 A9.3
-A10.1 A10.2 A10.3 A10.4 A11.1 A22.1 A22.2 A22.3 A23.1 A23.2 A25.1 A25.2 A25.3 A26.1 A26.2 A26.3 A26.4
+A10.1 A10.2 A10.3 A10.4 A11.1 A22.1 A22.2 A22.3 A23.1 A23.2 A25.1 A25.2 A26.1 A26.2 A26.3
 """.split()
 CAUGHT, SURVIVED = "caught", "SURVIVED"
 
@@ -83,7 +84,7 @@ class Bench:
 
 def _run(command, folder, more):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("WITGATE_", "TAKEN_OUT"))}
-    environment |= {"INSTA_UPDATE": "no", "INSTA_WORKSPACE_ROOT": str(tree.COPY), "CARGO_MANIFEST_DIR": str(folder), "NO_COLOR": "1"}
+    environment |= {"INSTA_UPDATE": "no", "INSTA_WORKSPACE_ROOT": str(tree.COPY), "CARGO_MANIFEST_DIR": str(folder), "NO_COLOR": "1", "RUST_BACKTRACE": "0"}
     if vectors := os.environ.get("WITGATE_CONFORMANCE_DIR"):
         environment["WITGATE_CONFORMANCE_DIR"] = vectors
     try:
@@ -147,7 +148,7 @@ def main(arguments):
     numbered = list(enumerate([*listed, *controls], 1))
     tree.prepare([(number, mutant) for number, mutant in numbered if not mutant.is_rules])
     try:
-        bench = Bench(tree.build())
+        bench = Bench(tree.build({mutant.kind for mutant in listed}))
     except tree.NotBuilt as error:
         print(error)
         for number in sorted({int(number) for number in re.findall(r"taken_out\((\d+)\)", str(error))}):

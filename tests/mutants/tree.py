@@ -90,10 +90,11 @@ def prepare(numbered):
             path.unlink()
 
 
-def build():
-    """Builds everything that mutants are tried with; the executables by kind, each with the folder it is run in."""
+def build(kinds):
+    """Builds what mutants of these kinds are tried with; the executables by kind, each with the folder it is run in."""
     command = ["cargo", "test", "--workspace", "--locked", "--no-run", "--lib", "--message-format=json-render-diagnostics"]
-    for kind in ("stories", "commands", "conformance"):
+    # The program itself, which tries policies, is built where the commands are.
+    for kind in sorted({"commands", *kinds} - {"lib", "rego"}):
         command += ["--test", kind]
     environment = os.environ | {
         "CARGO_TARGET_DIR": str(BASE),
