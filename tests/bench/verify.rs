@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use witgate::case::{Candidate, CandidateContent, CandidateSource, Candidates, Digest, Finding, Timestamp};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Log, ManagedKey, Sign, Sigstore};
-use witgate::evidence::{Collector, Exhibit, InlineRoot, KeySettings, RootSettings, RootSource, Settings, Trust};
+use witgate::evidence::{Collector, Exhibit, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings, Trust};
 
 /// How often each kind is verified.
 const ROUNDS: usize = 500;
@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: start };
     let settings = Settings {
         roots: vec![RootSettings::new("bench", RootSource::Inline(root))],
-        keys: vec![KeySettings::new("release", &pem)],
+        keys: vec![KeySettings::new("release", PemSource::File(pem.clone()))],
         ..Settings::default()
     };
 

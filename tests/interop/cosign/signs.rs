@@ -132,7 +132,9 @@ async fn known_predicates_are_read() {
         "buildDefinition": {
             "buildType": "https://acme.example/build/v1",
             "externalParameters": {},
-            "resolvedDependencies": [{"uri": "git+https://github.com/acme/shop@refs/heads/main", "digest": {"gitCommit": "a".repeat(40)}}],
+            "resolvedDependencies": [
+                {"uri": "git+https://github.com/acme/shop@refs/heads/main", "digest": {"gitCommit": "a".repeat(40)}},
+            ],
         },
         "runDetails": {"builder": {"id": "https://acme.example/builder"}},
     });
@@ -202,7 +204,8 @@ async fn a_tag_that_moves_leaves_its_signatures_behind() {
         let name = format!("{form:?}").to_lowercase();
         let pushed = push(&host, &name).await;
         sign(folder.path(), "release", form, &pushed);
-        admitted(&world, &pushed, "release").await;
+        // By its digest, as the gateway remembers for a moment where a tag led.
+        admitted(&world, &Pushed { reference: by_digest(&pushed), ..pushed.clone() }, "release").await;
         let moved = push_saying(&host, &name, "something else").await;
         assert_ne!(moved.manifest, pushed.manifest);
         assert_eq!(refused(&world, &moved).await, [""; 0], "{name}");
@@ -230,7 +233,9 @@ async fn a_signature_that_is_taken_off_or_changed_counts_for_nothing() {
     changed["layers"][0]["annotations"][SIGNATURE] = flipped(&changed["layers"][0]["annotations"][SIGNATURE]);
     let mut emptied = signed.clone();
     emptied["layers"] = json!([]);
-    for (manifest, codes) in [(stripped, &["bundle-malformed"][..]), (changed, &["key-not-trusted"]), (emptied, &[])] {
+    for (manifest, codes) in
+        [(stripped, &["bundle-malformed"][..]), (changed, &["key-not-trusted"]), (emptied, &["manifest-invalid"])]
+    {
         put(&pushed, &tag, &manifest).await;
         assert_eq!(refused(&world, &pushed).await, codes);
     }

@@ -11,10 +11,12 @@ mod payload;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha384};
 
 use self::annotations::Annotations;
 use self::envelope::Envelope;
 use self::payload::Payload;
+use super::algorithm::Algorithm;
 use super::checks::{Check, Checks};
 use super::claim::{Claim, Versions};
 use super::rejection::{Fault, Rejection};
@@ -39,20 +41,34 @@ pub(super) fn signature(
     checks: &mut Checks,
 ) -> Result<Verified, Fault> {
     let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
-    let (payload, claim) = checks.make(Check::Shape, || signature_claim(layer, signed.digest))?;
-    let verified = verify(trust, signed, claim, checks)?;
+    let sha256 = || signature_claim(layer, "SHA2_256", signed.digest.as_bytes());
+    let (payload, claim) = checks.make(Check::Shape, sha256)?;
+    let mut tried = checks.sub();
+    let mut verdict = verify(trust, signed, claim, &mut tried);
+    // cosign hashed with SHA-256 whatever the key, from 2.6 on with the hash of the key's own kind; the layer does not say.
+    if matches!(&verdict, Err(Fault::Candidate(rejection)) if rejection.code == Code::KEY_NOT_TRUSTED)
+        && trust.has_key_of(Algorithm::EcdsaP384)
+    {
+        let (_, claim) = signature_claim(layer, "SHA2_384", &Sha384::digest(&layer.payload))?;
+        let mut again = checks.sub();
+        let other = verify(trust, signed, claim, &mut again);
+        if !matches!(other, Err(Fault::Candidate(_))) {
+            (verdict, tried) = (other, again);
+        }
+    }
+    checks.join(&tried);
+    let verified = verdict?;
     checks.make(Check::Subject, || payload.expect_about(about.digest))?;
     Ok(verified.annotated(payload.optional))
 }
 
-fn signature_claim(layer: &CosignLayer, signed: Digest) -> Result<(Payload, Claim), Rejection> {
+/// The claim of a layer whose payload is hashed with `algorithm`, which gives `digest`.
+fn signature_claim(layer: &CosignLayer, algorithm: &str, digest: &[u8]) -> Result<(Payload, Claim), Rejection> {
     let payload = Payload::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
-    let signature = annotations.expect_signature()?;
     let content = json!({
-        // cosign hashes with SHA-256 whatever the key.
-        "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.as_bytes())},
-        "signature": STANDARD.encode(signature),
+        "messageDigest": {"algorithm": algorithm, "digest": STANDARD.encode(digest)},
+        "signature": STANDARD.encode(annotations.expect_signature()?),
     });
     let claim = claim(&annotations, "messageSignature", &content, layer.payload.len())?;
     Ok((payload, claim))
