@@ -60,7 +60,7 @@ fn other_verifier(claim: &Claim) -> Option<Rejection> {
         let body = strict_json::parse(entry.canonicalized_body.as_bytes(), strict_json::MAX_DEPTH).ok()?;
         let found = body.pointer("/spec/hashedRekordV002/signature/verifier/keyDetails")?.as_str()?;
         let expected = format!("an entry of Rekor v2 by a `{REKOR_V2_KEY}`");
-        let found = (found != REKOR_V2_KEY).then(|| format!("one by a `{found}`: only Rekor v1 takes those"))?;
+        let found = (found != REKOR_V2_KEY).then(|| format!("one by a `{found}`, which is not read yet"))?;
         Some(Rejection::mismatch(Code::BUNDLE_UNSUPPORTED, expected, found))
     })
 }
