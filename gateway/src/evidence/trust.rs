@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::algorithm::Algorithm;
 use super::authority::Authority;
 use super::document::RootDocument;
 use super::key::Key;
@@ -113,6 +114,11 @@ impl Trust {
 
     pub(super) fn roots(&self) -> &[Root] {
         &self.roots
+    }
+
+    /// Whether a key of this kind is trusted.
+    pub(super) fn has_key_of(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|key| key.algorithm() == algorithm)
     }
 
     pub(super) fn keys(&self) -> &[Key] {

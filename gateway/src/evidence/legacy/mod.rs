@@ -11,10 +11,12 @@ mod payload;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha384};
 
 use self::annotations::Annotations;
 use self::envelope::Envelope;
 use self::payload::Payload;
+use super::algorithm::Algorithm;
 use super::claim::{Claim, Versions};
 use super::rejection::{Fault, Rejection};
 use super::statement::COSIGN_SIGN;
@@ -36,12 +38,25 @@ pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) ->
     let annotations = Annotations::read(&layer.annotations)?;
     let signature = annotations.expect_signature()?;
     let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
-    let content = json!({
-        // cosign hashes with SHA-256 whatever the key.
-        "messageDigest": {"algorithm": "SHA2_256", "digest": STANDARD.encode(signed.digest.as_bytes())},
-        "signature": STANDARD.encode(signature),
-    });
-    let verified = verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)?;
+    let by = |algorithm: &str, digest: &[u8]| -> Result<Verified, Fault> {
+        let content = json!({
+            "messageDigest": {"algorithm": algorithm, "digest": STANDARD.encode(digest)},
+            "signature": STANDARD.encode(signature),
+        });
+        verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)
+    };
+    // cosign hashed with SHA-256 whatever the key, from 2.6 on with the hash of the key's own kind; the layer does not say.
+    let verified = match by("SHA2_256", signed.digest.as_bytes()) {
+        Err(Fault::Candidate(rejection))
+            if rejection.code == Code::KEY_NOT_TRUSTED && trust.has_key_of(Algorithm::EcdsaP384) =>
+        {
+            match by("SHA2_384", &Sha384::digest(&layer.payload)) {
+                Err(Fault::Candidate(_)) => return Err(rejection.into()),
+                outcome => outcome?,
+            }
+        }
+        outcome => outcome?,
+    };
     payload.expect_about(about.digest)?;
     Ok(verified)
 }
