@@ -1,5 +1,6 @@
 //! Debian's openssl: its keys and signatures before our verifier, and the embedded signer's before its own.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use witgate::case::{CosignLayer, Digest, Timestamp};
 use witgate::dev::registry::Auth;
 use witgate::dev::registry::cosign_tags::{self, SIMPLE_SIGNING, signatures_tag};
 use witgate::dev::registry::push::Pushed;
-use witgate::dev::sigstore::{BUNDLE_V03, Content, ManagedKey, Sign, Sigstore};
+use witgate::dev::sigstore::{BUNDLE_V03, Content, KeyKind, ManagedKey, Sign, Sigstore};
 
 use crate::keyed::{self, Key, admitted};
 use crate::pushed::{attach, push, refused};
@@ -77,10 +78,15 @@ pub(crate) fn generate(folder: &Path, kind: Kind) -> PathBuf {
 
 /// Signs `bytes`.
 pub(crate) fn sign(folder: &Path, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    sign_hashed(folder, kind, kind.hash(), bytes)
+}
+
+/// Signs `bytes` with another hash than is usual.
+fn sign_hashed(folder: &Path, kind: Kind, hash: Option<&str>, bytes: &[u8]) -> Vec<u8> {
     std::fs::write(folder.join("message"), bytes).unwrap();
     let private = format!("{}.pem", kind.name());
     let mut command = openssl(folder);
-    match kind.hash() {
+    match hash {
         Some(hash) => command.args(["dgst", hash, "-sign", &private, "-out", "signature", "message"]),
         None => command.args(["pkeyutl", "-sign", "-rawin", "-inkey", &private, "-in", "message", "-out", "signature"]),
     };
@@ -163,8 +169,8 @@ fn statement(folder: &Path, kind: Kind, manifest: Digest) -> Vec<u8> {
     )
 }
 
-/// A layer of cosign v2, which hashes with SHA-256 whatever the key.
-fn layer(folder: &Path, kind: Kind, manifest: Digest) -> CosignLayer {
+/// A layer of cosign 2.
+fn layer(folder: &Path, kind: Kind, hash: Option<&str>, manifest: Digest) -> CosignLayer {
     let payload = json!({
         "critical": {
             "identity": {"docker-reference": ""},
@@ -174,7 +180,7 @@ fn layer(folder: &Path, kind: Kind, manifest: Digest) -> CosignLayer {
         "optional": null,
     })
     .to_string();
-    let signature = STANDARD.encode(sign(folder, kind, payload.as_bytes()));
+    let signature = STANDARD.encode(sign_hashed(folder, kind, hash, payload.as_bytes()));
     CosignLayer {
         payload: payload.into(),
         annotations: [("dev.cosignproject.cosign/signature".to_owned(), signature)].into(),
@@ -204,12 +210,19 @@ async fn what_openssl_signs_is_admitted_in_each_form() {
             attach(&other, &signed).await;
             assert_eq!(refused(&world, &other).await, ["subject-mismatch"], "{repository}");
         }
-        let repository = format!("{name}-legacy");
-        let pushed = push(&host, &repository).await;
-        let (path, tag) = (format!("acme/{repository}"), signatures_tag(&pushed.manifest));
-        let layers = [layer(folder, kind, pushed.manifest)];
-        cosign_tags::push(&host, &path, &tag, SIMPLE_SIGNING, &layers, &Auth::Open).await.unwrap();
-        admitted(&world, &pushed, name).await;
+        // Until 2.6, cosign hashed with SHA-256 whatever the key.
+        let hashes = match kind.hash() {
+            Some(hash) => BTreeSet::from([Some("-sha256"), Some(hash)]),
+            None => BTreeSet::from([None]),
+        };
+        for hash in hashes {
+            let repository = format!("{name}-legacy{}", hash.unwrap_or_default());
+            let pushed = push(&host, &repository).await;
+            let (path, tag) = (format!("acme/{repository}"), signatures_tag(&pushed.manifest));
+            let layers = [layer(folder, kind, hash, pushed.manifest)];
+            cosign_tags::push(&host, &path, &tag, SIMPLE_SIGNING, &layers, &Auth::Open).await.unwrap();
+            admitted(&world, &pushed, name).await;
+        }
     }
 }
 
@@ -221,9 +234,14 @@ fn openssl_takes_what_the_embedded_signer_signs() {
     let folder = folder.path();
     let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let sigstore = Sigstore::new(at).unwrap();
-    for (key, hash) in
-        [(ManagedKey::generate().unwrap(), Some("-sha256")), (ManagedKey::generate_ed25519().unwrap(), None)]
-    {
+    // Of Ed25519ph, openssl 3.0 knows nothing.
+    for (kind, hash) in [
+        (KeyKind::P256, Some("-sha256")),
+        (KeyKind::P384, Some("-sha384")),
+        (KeyKind::Rsa2048, Some("-sha256")),
+        (KeyKind::Ed25519, None),
+    ] {
+        let key = ManagedKey::of(kind).unwrap();
         std::fs::write(folder.join("key.pub"), key.public_pem()).unwrap();
         let holds = |bytes: &[u8], signature: &[u8]| {
             assert!(verifies(folder, "key.pub", hash, bytes, signature), "{hash:?}");

@@ -65,7 +65,7 @@ async fn entries_of_other_keys_are_refused() {
         sign_blob(folder, &services, kind.name());
         let questions = questions(folder, &services.trusted_root(), kind.name(), "artifact");
         for mut command in questions {
-            refuse(&mut command, "log-entry-malformed");
+            refuse(&mut command, "bundle-unsupported");
         }
     }
 }
