@@ -3,7 +3,7 @@
 use ed25519_dalek::Signature;
 use sha2::{Digest as _, Sha512};
 use sigstore_crypto::{KeyAlgorithm, sha256, sha384, sha512, verify_signature};
-use sigstore_types::{DsseEnvelope, HashAlgorithm, MessageSignature, SignatureBytes, SignatureContent};
+use sigstore_types::{DsseEnvelope, HashAlgorithm, MessageSignature, SignatureContent};
 
 use super::algorithm::Algorithm;
 use super::claim::Claim;
@@ -41,20 +41,21 @@ impl<'a> Bare<'a> {
         }
     }
 
-    /// Whether `key` signed it with `algorithm`. A key of Ed25519ph may sign statements in either form: cosign hashes those first as
-    /// well (measured with 3.1.3), the verifiers of bundles know them pure.
+    /// Whether `key` signed it with `algorithm`. Statements of an Ed25519 key are always signed purely (facts of the field:
+    /// cosign, sigstore-go).
     pub(super) fn is_by(&self, key: &PublicKey, algorithm: Algorithm) -> bool {
         let spki = key.spki();
         match self {
-            Self::Statement(envelope) => {
-                let (signed, signature) = (envelope.pae(), &envelope.signature.sig);
-                let scheme = KeyAlgorithm::from_spki(spki).map(|kind| kind.default_signing_scheme());
-                scheme.is_ok_and(|scheme| verify_signature(spki, &signed, signature, scheme).is_ok())
-                    || algorithm == Algorithm::Ed25519Ph && is_prehashed(key, &signed, signature)
-            }
-            Self::Message { signature, bytes } if algorithm == Algorithm::Ed25519Ph => {
-                is_prehashed(key, bytes, &signature.signature)
-            }
+            Self::Statement(envelope) => KeyAlgorithm::from_spki(spki).is_ok_and(|kind| {
+                verify_signature(spki, &envelope.pae(), &envelope.signature.sig, kind.default_signing_scheme()).is_ok()
+            }),
+            Self::Message { signature, bytes } if algorithm == Algorithm::Ed25519Ph => key
+                .ed25519()
+                .zip(Signature::from_slice(signature.signature.as_bytes()).ok())
+                .is_some_and(|(point, signature)| {
+                    let hash = Sha512::new().chain_update(bytes);
+                    point.verify_prehashed_strict(hash, None, &signature).is_ok()
+                }),
             Self::Message { signature, bytes } => {
                 let hash = signature.message_digest.as_ref().map(|digest| digest.algorithm).or(algorithm.hash());
                 let scheme = KeyAlgorithm::from_spki(spki).and_then(|kind| match hash {
@@ -65,13 +66,6 @@ impl<'a> Bare<'a> {
             }
         }
     }
-}
-
-/// Ed25519ph with an empty context (RFC 8032, 5.1).
-fn is_prehashed(key: &PublicKey, signed: &[u8], signature: &SignatureBytes) -> bool {
-    key.ed25519().zip(Signature::from_slice(signature.as_bytes()).ok()).is_some_and(|(point, signature)| {
-        point.verify_prehashed_strict(Sha512::new().chain_update(signed), None, &signature).is_ok()
-    })
 }
 
 fn digest(algorithm: HashAlgorithm, bytes: &[u8]) -> Result<Vec<u8>, Rejection> {

@@ -193,8 +193,6 @@ pub enum Knob {
     PayloadNotJson,
     /// The payload names its predicate type twice.
     PayloadDuplicateKey,
-    /// The envelope is signed as messages of the key's kind are, as cosign does with Ed25519ph.
-    PrehashedStatement,
     /// The statement is of in-toto v0.1.
     StatementV01,
     /// The statement is of a type that nobody knows.
