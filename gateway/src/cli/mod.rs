@@ -10,6 +10,7 @@ pub mod dev_registry;
 mod explain;
 mod files;
 mod inspect;
+mod key;
 pub mod log;
 pub mod policy;
 mod serve;
@@ -23,7 +24,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Config, ConfigError};
 use crate::outage::{NoAnswer, Outage};
-use crate::{audit, gate, identity, service};
+use crate::{audit, evidence, gate, identity, service};
 
 /// The hidden subcommand under which this binary is the attached host.
 #[cfg(feature = "host")]
@@ -82,6 +83,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Check the signatures of a component; no policy, no record
     Verify(verify::Args),
+    /// Show what a key is: its algorithm, its id, its public half
+    Key(key::Args),
     /// Answer sigstore-conformance: one bundle, verified or not
     Conformance(conformance::Args),
     /// Tell why something was admitted or refused
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
         Command::Verify(args) => verify::run(args, global).await,
+        Command::Key(args) => key::run(&args, global.output),
         Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,
         Command::Log(args) => {
@@ -219,6 +223,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         return fault.hint();
     }
     error.chain().find_map(|source| {
+        if let Some(fault) = source.downcast_ref::<evidence::StartError>() {
+            return fault.hint().map(Into::into);
+        }
+        if let Some(fault) = source.downcast_ref::<evidence::KeyFileFault>() {
+            return Some(fault.hint().into());
+        }
+        if let Some(fault) = source.downcast_ref::<evidence::KeyFault>() {
+            return Some(fault.hint().into());
+        }
         if let Some(outage) = source.downcast_ref::<Outage>() {
             return outage.hint.clone();
         }

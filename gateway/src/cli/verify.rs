@@ -7,11 +7,12 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::files::small;
-use super::{Global, Output, answer, inspect};
+use super::{Global, Output, answer, inspect, key};
 use crate::case::{Evidence, Finding, FindingKind, Reference, Signer, Timestamp, VerifiedFinding};
 use crate::config::Config;
 use crate::evidence::{
-    self, Algorithm, Collector, Expected, KeySettings, PemSource, RootSettings, RootSource, Settings, Subject,
+    self, Algorithm, Collector, Expected, InlinePem, KeySettings, PemSource, RootSettings, RootSource, Settings,
+    Subject,
 };
 use crate::gate;
 use crate::registry::Registry;
@@ -28,12 +29,14 @@ pub(crate) struct Args {
     /// The OIDC issuer that must have vouched for it, exactly
     #[arg(long, value_name = "URL", requires = "certificate_identity")]
     certificate_oidc_issuer: Option<String>,
-    /// The public key that must have signed (SPKI PEM)
+    /// The key that must have signed: SPKI PEM, or a private key, whose public half is meant
     #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
     key: Option<PathBuf>,
     /// What the key signs with, in cosign's words; an Ed25519 key does not say it itself
     #[arg(long, value_name = "ALGORITHM", requires = "key")]
     signing_algorithm: Option<Algorithm>,
+    #[command(flatten)]
+    password: key::Password,
     /// The trusted_root.json to check against [default: the roots of `[evidence]`]
     #[arg(long, value_name = "FILE")]
     trusted_root: Option<PathBuf>,
@@ -57,7 +60,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 async fn of_reference(args: &Args, config: &Config, output: Output) -> anyhow::Result<ExitCode> {
     let reference: Reference = args.component.parse()?;
     let now = Timestamp::now();
-    let collector = Collector::open(&settings(args, config), &config.data_dir, now).await?;
+    let collector = Collector::open(&settings(args, config)?, &config.data_dir, now).await?;
     let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
     let artifact = registry.resolve(&reference, now).await?;
     let candidates = registry.candidates(&artifact).await?;
@@ -88,14 +91,8 @@ fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow:
     let bytes = inspect::read(file)?;
     let bundle = args.bundle.as_deref().context("a file is verified with its bundle: add `--bundle FILE`")?;
     let bundle = small(bundle)?;
-    let key = args
-        .key
-        .as_deref()
-        .map(small)
-        .transpose()?
-        .map(String::from_utf8)
-        .transpose()
-        .context("`--key` is no PEM text")?;
+    let key = args.key.as_deref().map(|file| key::public_half(file, &args.password)).transpose()?;
+    let key = key.map(|key| key.to_pem());
     let expected = match (&key, &args.certificate_identity, &args.certificate_oidc_issuer) {
         (Some(pem), ..) => Expected::Key { pem, algorithm: args.signing_algorithm },
         (None, Some(san), Some(issuer)) => Expected::Identity { san, issuer },
@@ -104,7 +101,7 @@ fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow:
         ),
     };
     let mut roots = Vec::new();
-    for root in settings(args, config).roots {
+    for root in settings(args, config)?.roots {
         roots.push(match root.trusted_root {
             RootSource::File(path) => small(&path)?,
             RootSource::Inline(inline) => inline.json.into_bytes(),
@@ -137,7 +134,7 @@ fn of_file(args: &Args, file: &Path, config: &Config, output: Output) -> anyhow:
 }
 
 /// `[evidence]`, with what the flags say in its place.
-fn settings(args: &Args, config: &Config) -> Settings {
+fn settings(args: &Args, config: &Config) -> anyhow::Result<Settings> {
     let mut settings = config.evidence.clone();
     if let Some(path) = &args.trusted_root {
         // A root named by hand is taken as it is: whoever names it answers for its age.
@@ -146,10 +143,11 @@ fn settings(args: &Args, config: &Config) -> Settings {
         settings.roots = vec![root];
     }
     if let Some(path) = &args.key {
-        let algorithm = args.signing_algorithm;
-        settings.keys = vec![KeySettings { algorithm, ..KeySettings::new(GIVEN_KEY, PemSource::File(path.clone())) }];
+        let (text, algorithm) = (key::public_half(path, &args.password)?.to_pem(), args.signing_algorithm);
+        let pem = PemSource::Inline(InlinePem { text });
+        settings.keys = vec![KeySettings { algorithm, ..KeySettings::new(GIVEN_KEY, pem) }];
     }
-    settings
+    Ok(settings)
 }
 
 /// Whether somebody the flags name has signed.

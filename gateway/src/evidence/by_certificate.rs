@@ -36,7 +36,12 @@ pub(super) fn by_certificate<'a>(
         let rejection = match asking(root.demands(), &claim) {
             Err(rejection) => rejection,
             Ok(policy) => match root.verifier().verify(artifact(about), &claim.bundle, &policy) {
-                Ok(found) => return certified(root, &found, &leaf, about, claim),
+                Ok(found) => match certified(root, &found, &leaf, &claim) {
+                    Ok(proof) => return prove(proof, about, claim.statement),
+                    // One CA may stand in a root and be an own authority: the other one says what it makes of it.
+                    Err(Fault::Candidate(rejection)) => rejection,
+                    Err(ours @ Fault::Ours(_)) => return Err(ours),
+                },
                 Err(error) => explain(&error, root, about, &claim)?,
             },
         };
@@ -85,14 +90,8 @@ fn waived(root: &Root, found: &VerificationResult, claim: &Claim) -> Result<Vec<
 }
 
 /// A bundle that verified, with the one name in its certificate.
-fn certified(
-    root: &Root,
-    found: &VerificationResult,
-    leaf: &[u8],
-    about: About<'_>,
-    claim: Claim,
-) -> Result<Verified, Fault> {
-    let waived = waived(root, found, &claim)?;
+fn certified<'a>(root: &'a Root, found: &VerificationResult, leaf: &[u8], claim: &Claim) -> Result<Proof<'a>, Fault> {
+    let waived = waived(root, found, claim)?;
     let Some(certificate) = found.certificate() else {
         return Err(unproven("the certificate"));
     };
@@ -113,7 +112,7 @@ fn certified(
     let lender = root.lender().filter(|_| claim.has_entry());
     let vouchers = std::iter::once(root.name()).chain(lender).collect();
     let times = found.verified_timestamps().to_vec();
-    prove(Proof { trust: root.name(), signer, vouchers, times, waived }, about, claim.statement)
+    Ok(Proof { trust: root.name(), signer, vouchers, times, waived })
 }
 
 /// Under a Sigstore root somebody vouched for the name: without knowing who, it is nobody's.

@@ -2,11 +2,16 @@
 
 #![cfg(feature = "dev")]
 
+mod a10;
+mod a11;
+mod a7;
 mod attested;
+mod authorities;
 mod checkpoints;
 mod collecting;
 mod demands;
 mod flips;
+mod key_files;
 mod keys;
 mod knobs;
 mod legacy;
