@@ -1,6 +1,7 @@
 //! cosign: what it signs before our verifier, and what the embedded Sigstore signs before its own.
 
 mod keyless;
+mod keys;
 mod logged;
 mod signs;
 mod verifies;

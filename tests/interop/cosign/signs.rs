@@ -12,7 +12,7 @@ use crate::docker_registry::DockerRegistry;
 use crate::keyed::{self, Key, admitted};
 use crate::openssl::Kind;
 use crate::pushed::{attach, bundle, by_digest, manifest, push, push_saying, put, refused};
-use crate::succeed;
+use crate::{refuse, succeed, witgate};
 
 /// In which of its two forms cosign leaves what it signs beside a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +125,37 @@ async fn both_forms_admit_from_docker_registry() {
     })
     .await;
     admits(&world, registry.host(), &keys, keys.names().take(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sign_blob_says_of_the_manifest_admits() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    // Without a log, sign-blob signs purely with an Ed25519 key, and names no digest.
+    let files = Kind::ALL.map(|kind| (kind.name(), import(folder, kind, kind.name())));
+    let keys: Vec<Key<'_>> = files.iter().map(|(name, file)| Key { name, file, log: "optional" }).collect();
+    let world = keyed::world(&keys, |_| {}).await;
+    let host = world.deployment.registry.host();
+    for (key, _) in &files {
+        let (pushed, other) = (push(&host, key).await, push(&host, &format!("other-{key}")).await);
+        std::fs::write(folder.join("manifest"), &pushed.manifest_bytes).unwrap();
+        let mut command = cosign(folder);
+        command.args(["sign-blob", "--key", &format!("{key}.key"), "--yes", "--bundle", "bundle.json", "manifest"]);
+        succeed(command.args(["--use-signing-config=false", "--tlog-upload=false"]));
+        let bundle = std::fs::read(folder.join("bundle.json")).unwrap();
+        attach(&pushed, &bundle).await;
+        admitted(&world, &pushed, key).await;
+        attach(&other, &bundle).await;
+        // Where the bundle names no digest, it is only not signed by the key.
+        let code = if *key == "ed25519" { "key-not-trusted" } else { "subject-mismatch" };
+        assert_eq!(refused(&world, &other).await, [code], "{key}");
+        // A file's signature that no log knows of is not enough for the command line.
+        let mut command = witgate(folder);
+        command.args(["verify", "manifest", "--bundle", "bundle.json", "--key", &format!("{key}.pub")]);
+        command.args(["--signing-algorithm", "ed25519"].iter().filter(|_| *key == "ed25519"));
+        std::fs::write(folder.join("root.json"), world.deployment.sigstore.trusted_root_json()).unwrap();
+        refuse(command.args(["--trusted-root", "root.json"]), "log-proof-missing");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
