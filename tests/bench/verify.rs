@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: start };
     let settings = Settings {
         roots: vec![RootSettings::new("bench", RootSource::Inline(root))],
-        keys: vec![KeySettings::new("release", PemSource::File(pem.clone()))],
+        keys: vec![KeySettings::new("release", PemSource::File(pem))],
         ..Settings::default()
     };
 
