@@ -11,7 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 use witgate::case::{Candidate, CandidateContent, CandidateSource, Candidates, Digest, Finding, Timestamp};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::sigstore::{Content, Log, ManagedKey, Sign, Sigstore};
-use witgate::evidence::{Collector, Exhibit, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings, Trust};
+use witgate::evidence::{
+    Collector, Exhibit, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings, Trust,
+};
 
 /// How often each kind is verified.
 const ROUNDS: usize = 500;
