@@ -181,6 +181,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("reqwest", &["registry", "cli", "dev", "telemetry", "host-hook/client"]),
         ("schemars", &["case", "reason", "policy"]),
         ("serde_json_canonicalizer", &["case"]),
+        ("sigstore", &["evidence"]),
         ("sigstore_crypto", &["evidence"]),
         ("sigstore_trust_root", &["evidence"]),
         ("sigstore_types", &["evidence"]),

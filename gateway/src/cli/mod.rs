@@ -10,6 +10,7 @@ pub mod dev_registry;
 mod explain;
 mod files;
 mod inspect;
+mod key;
 pub mod log;
 mod one_command;
 pub mod policy;
@@ -82,6 +83,8 @@ enum Command {
     /// List what a component imports and exports
     Inspect(inspect::Args),
     Verify(Box<verify::Args>),
+    /// Show what a key is: its algorithm, its id, its public half
+    Key(key::Args),
     /// Answer sigstore-conformance: one bundle, verified or not
     Conformance(conformance::Args),
     /// Tell why something was admitted or refused
@@ -136,6 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
         Command::Verify(args) => verify::run(*args, global).await,
+        Command::Key(args) => key::run(&args, global.output),
         Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,
         Command::Log(args) => {
@@ -218,13 +222,19 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(fault) = error.downcast_ref::<audit::StartError>() {
         return fault.hint();
     }
-    if let Some(fault) = error.downcast_ref::<evidence::StartError>() {
-        return fault.hint().map(Into::into);
-    }
     if let Some(misuse) = error.downcast_ref::<verify::Misuse>() {
         return Some(misuse.hint().to_owned());
     }
     error.chain().find_map(|source| {
+        if let Some(fault) = source.downcast_ref::<evidence::StartError>() {
+            return fault.hint().map(Into::into);
+        }
+        if let Some(fault) = source.downcast_ref::<evidence::KeyFileFault>() {
+            return Some(fault.hint().into());
+        }
+        if let Some(fault) = source.downcast_ref::<evidence::KeyFault>() {
+            return Some(fault.hint().into());
+        }
         if let Some(outage) = source.downcast_ref::<Outage>() {
             return outage.hint.clone();
         }

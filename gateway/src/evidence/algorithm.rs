@@ -28,7 +28,7 @@ pub enum Algorithm {
     Rsa4096,
     /// Pure Ed25519 (RFC 8032, 5.1), for statements and messages.
     Ed25519,
-    /// Pure Ed25519 for statements, Ed25519ph (RFC 8032, 5.1) with an empty context for messages.
+    /// Ed25519ph (RFC 8032, 5.1) with an empty context for messages, either form for statements.
     Ed25519Ph,
 }
 

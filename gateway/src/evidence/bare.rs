@@ -3,7 +3,7 @@
 use ed25519_dalek::Signature;
 use sha2::{Digest as _, Sha512};
 use sigstore_crypto::{KeyAlgorithm, sha256, sha384, sha512, verify_signature};
-use sigstore_types::{DsseEnvelope, HashAlgorithm, MessageSignature, SignatureContent};
+use sigstore_types::{DsseEnvelope, HashAlgorithm, MessageSignature, SignatureBytes, SignatureContent};
 
 use super::algorithm::Algorithm;
 use super::claim::Claim;
@@ -41,29 +41,51 @@ impl<'a> Bare<'a> {
         }
     }
 
-    /// Whether `key` signed it with `algorithm`. Statements of an Ed25519 key are always signed purely (facts of the field:
-    /// cosign, sigstore-go).
+    /// Whether `key` signed it with `algorithm`.
+    ///
+    /// A key that prehashes may sign a statement in either form: cosign 3 prehashes statements, sigstore-go and others sign them
+    /// purely. RFC 8032 keeps the two apart, so that a signature of the one form is never one of the other.
     pub(super) fn is_by(&self, key: &PublicKey, algorithm: Algorithm) -> bool {
-        let spki = key.spki();
-        match self {
-            Self::Statement(envelope) => KeyAlgorithm::from_spki(spki).is_ok_and(|kind| {
-                verify_signature(spki, &envelope.pae(), &envelope.signature.sig, kind.default_signing_scheme()).is_ok()
-            }),
-            Self::Message { signature, bytes } if algorithm == Algorithm::Ed25519Ph => key
-                .ed25519()
-                .zip(Signature::from_slice(signature.signature.as_bytes()).ok())
-                .is_some_and(|(point, signature)| {
-                    let hash = Sha512::new().chain_update(bytes);
-                    point.verify_prehashed_strict(hash, None, &signature).is_ok()
-                }),
-            Self::Message { signature, bytes } => {
-                let hash = signature.message_digest.as_ref().map(|digest| digest.algorithm).or(algorithm.hash());
-                let scheme = KeyAlgorithm::from_spki(spki).and_then(|kind| match hash {
-                    Some(hash) => kind.resolve_signing_scheme(hash),
-                    None => Ok(kind.default_signing_scheme()),
-                });
-                scheme.is_ok_and(|scheme| verify_signature(spki, bytes, &signature.signature, scheme).is_ok())
+        match (self, algorithm) {
+            (Self::Message { .. }, Algorithm::Ed25519Ph) => self.is_prehashed_by(key),
+            (Self::Statement(_), Algorithm::Ed25519Ph) => self.is_prehashed_by(key) || self.verifies(key, None),
+            (Self::Message { signature, .. }, _) => {
+                let claimed = signature.message_digest.as_ref().map(|digest| digest.algorithm);
+                self.verifies(key, claimed.or(algorithm.hash()))
             }
+            (Self::Statement(_), _) => self.verifies(key, None),
+        }
+    }
+
+    /// Whether it is an Ed25519ph signature of `key`, with an empty context (RFC 8032, 5.1).
+    pub(super) fn is_prehashed_by(&self, key: &PublicKey) -> bool {
+        let hash = match self {
+            Self::Statement(envelope) => Sha512::new().chain_update(envelope.pae()),
+            Self::Message { bytes, .. } => Sha512::new().chain_update(bytes),
+        };
+        let signature = Signature::from_slice(self.signature().as_bytes()).ok();
+        let found = key.ed25519().zip(signature);
+        found.is_some_and(|(point, signature)| point.verify_prehashed_strict(hash, None, &signature).is_ok())
+    }
+
+    /// As the verifier of bundles checks it: Ed25519 purely, the others over `hash` or the one that is usual.
+    fn verifies(&self, key: &PublicKey, hash: Option<HashAlgorithm>) -> bool {
+        let spki = key.spki();
+        let scheme = KeyAlgorithm::from_spki(spki).and_then(|kind| match hash {
+            Some(hash) => kind.resolve_signing_scheme(hash),
+            None => Ok(kind.default_signing_scheme()),
+        });
+        let Ok(scheme) = scheme else { return false };
+        match self {
+            Self::Statement(envelope) => verify_signature(spki, &envelope.pae(), self.signature(), scheme).is_ok(),
+            Self::Message { bytes, .. } => verify_signature(spki, bytes, self.signature(), scheme).is_ok(),
+        }
+    }
+
+    fn signature(&self) -> &SignatureBytes {
+        match self {
+            Self::Statement(envelope) => &envelope.signature.sig,
+            Self::Message { signature, .. } => &signature.signature,
         }
     }
 }

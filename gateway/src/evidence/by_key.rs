@@ -148,19 +148,19 @@ fn nearness(rejection: &Rejection) -> u8 {
 
 /// Why the verifier of bundles is not asked about this key, if so: of Ed25519 it knows the pure form only.
 fn is_prehashed(key: &Key, claim: &Claim, about: About<'_>) -> Option<Rejection> {
-    let is_message = matches!(claim.bundle.content, SignatureContent::MessageSignature(_));
-    if key.algorithm() != Algorithm::Ed25519Ph || !is_message {
+    if key.algorithm() != Algorithm::Ed25519Ph {
         return None;
     }
-    let name = key.name();
-    if Bare::of(claim, about).is_ok_and(|bare| bare.is_by(key.public(), Algorithm::Ed25519Ph)) {
-        // The entry of such a signature holds the SHA-512 of the message, which nobody here compares with it.
-        let expected = format!("a statement, or no log entry, where `{name}` signs with `{}`", Algorithm::Ed25519Ph);
-        let found = "a message with an entry: sign a statement, as `cosign sign` does";
+    let (name, algorithm) = (key.name(), key.algorithm());
+    let is_message = matches!(claim.bundle.content, SignatureContent::MessageSignature(_));
+    if Bare::of(claim, about).is_ok_and(|bare| bare.is_prehashed_by(key.public())) {
+        // The entry holds another hash than the verifier compares, and its signature is checked purely alone.
+        let expected = format!("no log entry beside what `{name}` signed with `{algorithm}`");
+        let found = "one: sign a statement purely, or sign without a log entry";
         return Some(Rejection::mismatch(Code::BUNDLE_UNSUPPORTED, expected, found));
     }
-    let detail = format!("not a message that `{name}` signed with `{}`", Algorithm::Ed25519Ph);
-    Some(Rejection::new(Code::SIGNATURE_INVALID, detail))
+    let detail = format!("not a message that `{name}` signed with `{algorithm}`");
+    is_message.then(|| Rejection::new(Code::SIGNATURE_INVALID, detail))
 }
 
 /// Whether a message is hashed as the settings of the key say, where they name the algorithm: the verifier takes the hash that
@@ -175,19 +175,23 @@ fn is_hashed_as_stated(key: &Key, claim: &Claim) -> bool {
     }
 }
 
-/// A message that one of the keys did sign, otherwise than its settings say.
+/// What one of the keys did sign, otherwise than its settings say.
 fn other_form(keys: &[&Key], claim: &Claim, about: About<'_>) -> Option<Rejection> {
-    let Bare::Message { signature, bytes } = Bare::of(claim, about).ok()? else { return None };
-    let bare = Bare::Message { signature, bytes };
+    let bare = Bare::of(claim, about).ok()?;
+    let (what, hash) = match &bare {
+        Bare::Statement(_) => ("statement", None),
+        Bare::Message { signature, .. } => {
+            ("message", signature.message_digest.as_ref().map(|digest| digest.algorithm))
+        }
+    };
     let found = |key: &Key| {
-        let others = key.public().algorithms().iter().copied().filter(|other| *other != key.algorithm());
-        let other = others.into_iter().find(|other| bare.is_by(key.public(), *other));
-        let hash = signature.message_digest.as_ref().map(|digest| digest.algorithm);
+        let mut others = key.public().algorithms().iter().filter(|other| **other != key.algorithm());
+        let other = others.find(|other| bare.is_by(key.public(), **other));
         let hash = hash.filter(|_| !is_hashed_as_stated(key, claim) && bare.is_by(key.public(), key.algorithm()));
         other.map(|other| format!("one signed with `{other}`")).or(hash.map(|hash| format!("one hashed with {hash}")))
     };
     keys.iter().find_map(|key| {
-        let expected = format!("a message signed with `{}`, as `algorithm` of `{}` says", key.algorithm(), key.name());
+        let expected = format!("a {what} signed with `{}`, as `algorithm` of `{}` says", key.algorithm(), key.name());
         Some(Rejection::mismatch(Code::KEY_NOT_TRUSTED, expected, found(key)?))
     })
 }

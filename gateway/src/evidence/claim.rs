@@ -69,7 +69,8 @@ impl Claim {
     }
 
     /// Reads a bundle of `size_bytes` that is parsed already.
-    pub(super) fn of(value: Value, size_bytes: usize, versions: Versions) -> Result<Self, Rejection> {
+    pub(super) fn of(mut value: Value, size_bytes: usize, versions: Versions) -> Result<Self, Rejection> {
+        without_empty_digest(&mut value);
         let fields = object(Some(&value), "the bundle", &MALFORMED)?;
         known(
             fields,
@@ -139,6 +140,15 @@ impl Claim {
             Versions::V03 | Versions::Any => ("a log entry with an inclusion proof".into(), "no entry"),
         };
         Rejection::mismatch(Code::LOG_PROOF_MISSING, expected, found)
+    }
+}
+
+/// A message digest without any field is none: cosign writes it so for pure Ed25519 (protobuf's JSON of an unset message).
+fn without_empty_digest(bundle: &mut Value) {
+    if let Some(Value::Object(message)) = bundle.get_mut("messageSignature")
+        && message.get("messageDigest").and_then(Value::as_object).is_some_and(Map::is_empty)
+    {
+        message.remove("messageDigest");
     }
 }
 

@@ -27,17 +27,17 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn load(settings: &KeySettings) -> Result<Self, StartError> {
-        let pem = match &settings.pem {
-            PemSource::File(path) => read(&settings.name, path, KEY_BYTES_MAX)?.0,
-            PemSource::Inline(inline) => inline.text.clone().into_bytes(),
+        let (pem, path) = match &settings.pem {
+            PemSource::File(path) => (read(&settings.name, path, KEY_BYTES_MAX)?.0, Some(path.clone())),
+            PemSource::Inline(inline) => (inline.text.clone().into_bytes(), None),
         };
         Self::parse(&settings.name, &pem, settings.algorithm, settings.transparency_log)
+            .map_err(|source| StartError::Key { name: settings.name.clone(), path, source })
     }
 
-    pub(super) fn parse(name: &str, pem: &[u8], stated: Option<Algorithm>, log: LogDemand) -> Result<Self, StartError> {
-        let unusable = |source: KeyFault| StartError::Key { name: name.to_owned(), source };
-        let public = PublicKey::from_pem(pem).map_err(unusable)?;
-        let algorithm = public.algorithm(stated).map_err(unusable)?;
+    pub(super) fn parse(name: &str, pem: &[u8], stated: Option<Algorithm>, log: LogDemand) -> Result<Self, KeyFault> {
+        let public = PublicKey::from_pem(pem)?;
+        let algorithm = public.algorithm(stated)?;
         let (digest, policy) = (public.keyid(), PublicKeyVerificationPolicy::new(public.spki().clone()));
         Ok(Self { name: name.into(), digest, public, algorithm, stated, log, policy })
     }

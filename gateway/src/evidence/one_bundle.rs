@@ -7,6 +7,7 @@ use super::checks::Checks;
 use super::claim::{Claim, Versions};
 use super::demands::{Demands, LogDemand};
 use super::key::Key;
+use super::public_key::KeyFault;
 use super::rejection::{Fault, Rejection};
 use super::root::Root;
 use super::start_error::StartError;
@@ -46,9 +47,12 @@ pub enum Expected<'a> {
 /// Why there is no yes.
 #[derive(Debug, thiserror::Error)]
 pub enum OneBundleError {
-    /// The trusted root or key cannot be used.
+    /// The trusted root cannot be used.
     #[error("cannot use what the bundle is to be checked against")]
     Trust(#[from] StartError),
+    /// The key is none that signatures are checked with.
+    #[error("the key cannot be used")]
+    Key(#[source] KeyFault),
     /// The bundle does not verify.
     #[error("the bundle does not verify")]
     Rejected(#[source] Rejection),
@@ -82,7 +86,7 @@ pub fn verify_bundle(
             by_certificate([root].iter(), about, claim, &mut checks).and_then(|verified| by_whom(verified, san, issuer))
         }
         Expected::Key { pem, algorithm } => {
-            let key = Key::parse("key", pem.as_bytes(), algorithm, LogDemand::Required)?;
+            let key = Key::parse("key", pem.as_bytes(), algorithm, LogDemand::Required).map_err(OneBundleError::Key)?;
             by_key(&[root], &[key], "", about, claim, &mut checks)
         }
     };

@@ -58,7 +58,7 @@ pub enum KeyFault {
         why: &'static str,
     },
     /// The key alone does not say.
-    #[error("expected `algorithm` to say how an Ed25519 key signs messages, found none")]
+    #[error("expected `algorithm` to say whether an Ed25519 key signs purely or prehashes, found none")]
     Ambiguous,
     /// The key says otherwise.
     #[error("expected `algorithm` to be {}, which the key is, found `{stated}`", named(possible))]
@@ -76,8 +76,8 @@ impl KeyFault {
         match self {
             Self::Private { .. } => "write the public half with `witgate key show FILE > FILE.pub`, and name that file",
             Self::Ambiguous => {
-                "write `algorithm = \"ed25519\"`, or `\"ed25519-ph\"` where messages are signed as cosign does by default; on the \
-                 command line it is `--signing-algorithm`"
+                "write `algorithm = \"ed25519-ph\"` where cosign 3 signs with it, else `\"ed25519\"`; on the command line it is \
+                 `--signing-algorithm`"
             }
             Self::OtherAlgorithm { .. } => "leave `algorithm` out, or name the key that was meant",
             Self::Unsupported { .. } | Self::Weak { .. } => {

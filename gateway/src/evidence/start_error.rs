@@ -1,5 +1,6 @@
 //! Why the evidence stage cannot start, with the next thing to do.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -46,6 +47,8 @@ pub enum StartError {
     Key {
         /// The key's name.
         name: String,
+        /// Its file, where it lies in one.
+        path: Option<PathBuf>,
         /// What is wrong with it.
         source: KeyFault,
     },
@@ -145,7 +148,16 @@ impl StartError {
                                                  in `trust-roots.json` of the data folder";
 
     /// The next thing to do, if there is one to name.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        if let Self::Key { path: Some(path), source: KeyFault::Private { .. }, .. } = self {
+            let path = path.display();
+            let hint = format!("write the public half with `witgate key show {path} > {path}.pub`, and name that file");
+            return Some(hint.into());
+        }
+        self.usual_hint().map(Cow::Borrowed)
+    }
+
+    fn usual_hint(&self) -> Option<&'static str> {
         match self {
             Self::Root { .. } => Some("fetch a fresh one with `cosign trusted-root create` or from your TUF mirror"),
             Self::Key { source, .. } => Some(source.hint()),

@@ -3,6 +3,7 @@
 //! Nothing here is on the path of a request. What cannot be used is counted in `witgate_evidence_refresh_errors_total`, told
 //! in the log once, and leaves everything as it is; age does the rest.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -353,21 +354,22 @@ impl Shared {
         metrics::counter!("witgate_evidence_refresh_errors_total", "root" => name.to_owned()).increment(1);
         let text = chain(&fault);
         if self.lock().faults.insert(name.to_owned(), text.clone()).as_ref() != Some(&text) {
-            let hint = hint(&fault);
+            let hint = &*hint(&fault);
             tracing::warn!(root = name, error = text, hint, "`{name}` cannot be refreshed: the last good one stays");
         }
     }
 }
 
-fn hint(fault: &RefreshFault) -> &'static str {
-    match fault {
-        RefreshFault::Unusable(fault) => fault.hint().unwrap_or("put a smaller file in its place"),
+fn hint(fault: &RefreshFault) -> Cow<'static, str> {
+    let hint = match fault {
+        RefreshFault::Unusable(fault) => return fault.hint().unwrap_or("put a smaller file in its place".into()),
         RefreshFault::Tuf(_) => "see whether the repository answers; past `max_age_s` of the root nothing is admitted",
         RefreshFault::Older => StartError::OLDER_HINT,
         RefreshFault::Memory { .. } => "make the data folder writable: what cannot be remembered is not believed",
         RefreshFault::List(fault) => fault.hint(),
         RefreshFault::Slow => "see whether the disk with the files of `[evidence]` answers",
-    }
+    };
+    hint.into()
 }
 
 /// Twice as long after each failure.

@@ -47,6 +47,7 @@ const MISUSES: &[&[&str]] = &[
         "ed25519",
     ],
     &["REF", "--key", "cosign.pub", "--signing-algorithm", "ed25519"],
+    &["REF", "--certificate-identity", "x", "--certificate-oidc-issuer", "https://a.example", "--password-file", "p"],
     &["REF", "--key", "ed25519.pub"],
     &["REF", "--key", "nowhere.pub"],
     &["REF", "--key", "trusted_root.json"],

@@ -3,8 +3,9 @@
 use super::flags::{SignerFlags, TrustFlags};
 use super::misuse::Misuse;
 use super::wanted::KEY;
+use crate::cli::key::public_half;
 use crate::evidence::{
-    KeyFault, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand, Settings, StartError,
+    InlinePem, KeyFault, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand, Settings, StartError,
 };
 use crate::outage::chain;
 
@@ -12,9 +13,14 @@ use crate::outage::chain;
 const ROOT: &str = "--trusted-root";
 
 /// The key of the flags; there is no other then.
-pub(super) fn key(flags: &SignerFlags) -> Option<KeySettings> {
-    let file = PemSource::File(flags.key.clone()?);
-    Some(KeySettings { algorithm: flags.signing_algorithm, ..KeySettings::new(KEY, file) })
+///
+/// # Errors
+/// A file that holds none, or none that opens with this password.
+pub(super) fn key(flags: &SignerFlags) -> anyhow::Result<Option<KeySettings>> {
+    let Some(file) = &flags.key else { return Ok(None) };
+    let text = public_half(file, &flags.password)?.to_pem();
+    let key = KeySettings::new(KEY, PemSource::Inline(InlinePem { text }));
+    Ok(Some(KeySettings { algorithm: flags.signing_algorithm, ..key }))
 }
 
 /// `[evidence]`, with what the flags say in its place.
@@ -74,7 +80,7 @@ pub(super) fn warn(flags: &TrustFlags) {
 /// A fault of what the flags gave, in their words.
 pub(super) fn told(fault: StartError) -> anyhow::Error {
     match fault {
-        StartError::Key { name, source } if name == KEY => {
+        StartError::Key { name, source, .. } if name == KEY => {
             let hint = match source {
                 KeyFault::Ambiguous => {
                     "add `--signing-algorithm ed25519-ph` where messages are signed as cosign does by default, else `ed25519`"

@@ -76,7 +76,8 @@ fn envelope(key: &SignerKey, payload: Vec<u8>, knobs: &Knobs) -> Result<Signed> 
     // The pre-authentication encoding (secure-systems-lab/dsse `protocol.md`).
     let header = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len());
     let bytes = [header.as_bytes(), &payload].concat();
-    let signature = key.sign(&signed_bytes(&bytes, knobs))?;
+    let signed = signed_bytes(&bytes, knobs);
+    let signature = if knobs.has(Knob::PrehashedStatement) { key.sign_message(&signed)? } else { key.sign(&signed)? };
     let one = json!({"sig": STANDARD.encode(&signature)});
     let signatures = if knobs.has(Knob::TwoDsseSignatures) { vec![one.clone(), one] } else { vec![one] };
     Ok(Signed {

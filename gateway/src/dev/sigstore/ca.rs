@@ -26,10 +26,10 @@ const SCT_LIST_OID: [u64; 10] = [1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
 /// The object identifier of Fulcio's user names, an `otherName`.
 const USER_NAME_OID: [u64; 9] = [1, 3, 6, 1, 4, 1, 57264, 1, 7];
 
-/// The root, the intermediate that signs, and the log its certificates are in.
+/// The root, the intermediate that signs, if there is one, and the log its certificates are in.
 pub(super) struct Authority {
     root: Certificate,
-    intermediate: Certificate,
+    intermediate: Option<Certificate>,
     issuer: Issuer<'static, KeyPair>,
     ct: KeyPair,
 }
@@ -55,12 +55,22 @@ impl Authority {
         }
         let intermediate = params.signed_by(&key, &Issuer::from_params(&root_params, &root_key))?;
         let issuer = Issuer::new(params, key);
-        Ok(Self { root, intermediate, issuer, ct: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)? })
+        let ct = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        Ok(Self { root, intermediate: Some(intermediate), issuer, ct })
     }
 
-    /// The chain of the trusted root, intermediate first.
-    pub(super) fn chain(&self) -> [&[u8]; 2] {
-        [self.intermediate.der(), self.root.der()]
+    /// An authority whose root signs by itself.
+    pub(super) fn without_intermediate(start: Timestamp) -> Result<Self> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let params = authority_params("witgate-root", start)?;
+        let root = params.self_signed(&key)?;
+        let (issuer, ct) = (Issuer::new(params, key), KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?);
+        Ok(Self { root, intermediate: None, issuer, ct })
+    }
+
+    /// The chain of the trusted root, whoever signs leaves first.
+    pub(super) fn chain(&self) -> Vec<&[u8]> {
+        self.intermediate.iter().chain([&self.root]).map(|certificate| certificate.der().as_ref()).collect()
     }
 
     /// The CT log's public key, SPKI DER.
@@ -135,6 +145,9 @@ fn leaf_params(request: &Sign, key: &SignerKey) -> Result<CertificateParams> {
     if !request.knobs.has(Knob::NoIssuer) {
         params.custom_extensions.push(fulcio(1, issuer.to_vec()));
         params.custom_extensions.push(fulcio(8, der::element(UTF8_STRING, &[issuer])));
+    }
+    if request.knobs.has(Knob::UnreadableIssuer) {
+        params.custom_extensions.push(fulcio(8, vec![0xff]));
     }
     if request.knobs.has(Knob::TwoIssuers) {
         params.custom_extensions.push(fulcio(8, der::element(UTF8_STRING, &[b"https://second.example"])));

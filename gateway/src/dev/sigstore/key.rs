@@ -24,7 +24,7 @@ pub enum KeyKind {
     Rsa2048,
     /// Pure Ed25519.
     Ed25519,
-    /// Ed25519, whose messages are signed as Ed25519ph with an empty context; statements are signed purely.
+    /// Ed25519, whose messages are signed as Ed25519ph with an empty context; statements purely, unless a knob says otherwise.
     Ed25519Ph,
 }
 

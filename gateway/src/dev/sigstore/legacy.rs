@@ -8,11 +8,18 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::ca::{Authority, Leaf};
 use super::key::{SignerKey, pem};
 use super::rekor::Verifier;
 use super::request::{Content, Knob, Knobs, Sign};
 use super::{Made, ManagedKey, Sigstore};
 use crate::case::{CosignLayer, Digest};
+
+/// Under which of cosign's tags a layer lies.
+pub(super) enum Tag {
+    Signature,
+    Attestation,
+}
 
 /// What makes a payload a signature of an image.
 const TYPE: &str = "cosign container image signature";
@@ -55,10 +62,34 @@ impl Sigstore {
     }
 
     fn keyless_layer(&self, what: &Content, request: &Sign) -> Result<CosignLayer> {
-        let leaf = self.authority.issue(request)?;
+        self.certified_layer(&self.authority, &self.authority.issue(request)?, what, request)
+    }
+
+    /// A layer of `sha256-HEX.sig` by a certificate of an own authority, or of `.att` with the statement that the request signs.
+    pub(super) fn own_layer(
+        &self,
+        authority: &Authority,
+        leaf: &Leaf,
+        tag: Tag,
+        request: &Sign,
+    ) -> Result<CosignLayer> {
+        match tag {
+            Tag::Signature => self.certified_layer(authority, leaf, &payload(request)?, request),
+            Tag::Attestation => self.certified_layer(authority, leaf, &request.what, request),
+        }
+    }
+
+    fn certified_layer(
+        &self,
+        authority: &Authority,
+        leaf: &Leaf,
+        what: &Content,
+        request: &Sign,
+    ) -> Result<CosignLayer> {
         let made = self.make(&leaf.key, Verifier::Certificate(&leaf.certificate), what, request)?;
         let mut layer = layer(made, what)?;
-        let chain = self.authority.chain().map(|certificate| pem("CERTIFICATE", certificate)).concat();
+        let chain =
+            authority.chain().into_iter().map(|certificate| pem("CERTIFICATE", certificate)).collect::<String>();
         layer.annotations.insert("dev.sigstore.cosign/certificate".into(), pem("CERTIFICATE", &leaf.certificate));
         layer.annotations.insert("dev.sigstore.cosign/chain".into(), chain);
         Ok(layer)

@@ -21,6 +21,7 @@ mod der;
 mod key;
 mod legacy;
 mod merkle;
+mod own;
 mod rekor;
 mod request;
 mod tsa;
@@ -33,9 +34,10 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use self::bundle::{BUNDLE_V01, BUNDLE_V03};
-use self::ca::Authority;
+use self::ca::{Authority, Leaf};
 use self::key::SignerKey;
 pub use self::key::{KeyKind, ManagedKey};
+pub use self::own::{Depth, OwnAuthority};
 use self::rekor::{Entry, Rekor, Verifier};
 pub use self::request::{Content, Knob, Knobs, Log, Sign};
 use self::tsa::TimestampAuthority;
@@ -113,11 +115,11 @@ impl Sigstore {
             true => json!({"start": whole(self.start), "end": whole(self.start + SignedDuration::from_mins(1))}),
             false => json!({"start": whole(self.start)}),
         };
-        let authority = |name: &str, url: &str, chain: [&[u8]; 2], valid_for: Value| {
+        let authority = |name: &str, url: &str, chain: Vec<&[u8]>, valid_for: Value| {
             json!({
                 "subject": {"organization": ORGANIZATION, "commonName": name},
                 "uri": url,
-                "certChain": {"certificates": chain.map(|bytes| json!({"rawBytes": STANDARD.encode(bytes)}))},
+                "certChain": {"certificates": chain.iter().map(|bytes| json!({"rawBytes": STANDARD.encode(bytes)})).collect::<Vec<_>>()},
                 "validFor": valid_for,
             })
         };
@@ -142,7 +144,7 @@ impl Sigstore {
             "timestampAuthorities": [authority(
                 "witgate-tsa-root",
                 "https://tsa.witgate.test",
-                self.tsa.chain(),
+                self.tsa.chain().to_vec(),
                 until(Flaw::TsaRetired),
             )],
         });
@@ -155,10 +157,17 @@ impl Sigstore {
     /// When the request cannot be put into a certificate: an identity that is not ASCII, a claim that is none.
     #[allow(clippy::needless_pass_by_value, reason = "a request is made for one signature")]
     pub fn sign(&self, request: Sign) -> Result<Vec<u8>> {
-        let leaf = self.authority.issue(&request)?;
+        self.assemble_certified(&self.authority.issue(&request)?, &request)
+    }
+
+    /// The certificates of its time-stamp authority, PEM: its own first, the root last.
+    pub fn timestamp_authority_pem(&self) -> String {
+        self.tsa.chain().map(|certificate| key::pem("CERTIFICATE", certificate)).concat()
+    }
+
+    fn assemble_certified(&self, leaf: &Leaf, request: &Sign) -> Result<Vec<u8>> {
         let certificate = json!({"rawBytes": STANDARD.encode(&leaf.certificate)});
-        let material = ("certificate", certificate);
-        self.assemble(&leaf.key, Verifier::Certificate(&leaf.certificate), material, &request)
+        self.assemble(&leaf.key, Verifier::Certificate(&leaf.certificate), ("certificate", certificate), request)
     }
 
     /// A bundle v0.3 signed by a managed key, as JSON; the request's identity, issuer and claims are not in it.

@@ -156,6 +156,10 @@ pub enum Knob {
     OtherNameSan,
     /// The certificate names no OIDC issuer.
     NoIssuer,
+    /// The certificate's OIDC issuer cannot be read; with it an own authority names one, whose certificates name none.
+    UnreadableIssuer,
+    /// The certificate of an own authority names an OIDC issuer.
+    IssuerBeside,
     /// The certificate names two OIDC issuers, each in an extension of the same kind.
     TwoIssuers,
     /// The certificate holds no SCT.
@@ -172,6 +176,8 @@ pub enum Knob {
     Ed25519Signer,
     /// An RSA key signs the message hashed with SHA-384.
     Sha384Message,
+    /// A key that prehashes does so with the statement as well, as cosign 3 does.
+    PrehashedStatement,
     /// No log entry.
     NoLogEntry,
     /// The entry has no inclusion proof.

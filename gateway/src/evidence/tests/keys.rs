@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::revocation::RevocationList;
 use super::super::standing::Revocations;
-use super::super::{Algorithm, LogDemand, Standing, StartError};
+use super::super::{Algorithm, KeyFile, LogDemand, Standing};
 use super::*;
 use crate::case::{CosignLayer, FindingKind, Signer, Waiver};
 use crate::dev::sigstore::{Content, KeyKind, Knob, Log};
@@ -287,10 +287,10 @@ async fn pure_and_prehashed_are_never_taken_for_one_another() {
             let (code, detail) = rejected(&stated, bundle).await;
             assert_eq!(code, Code::BUNDLE_UNSUPPORTED);
             insta::allow_duplicates! {
-                insta::assert_snapshot!(detail, @"expected a statement, or no log entry, where `release` signs with `ed25519-ph`, found a message with an entry: sign a statement, as `cosign sign` does");
+                insta::assert_snapshot!(detail, @"expected no log entry beside what `release` signed with `ed25519-ph`, found one: sign a statement purely, or sign without a log entry");
             }
         }
-        // Statements are always signed purely.
+        // A pure statement is one for either, with an entry or without.
         for collector in [&stated, &misstated] {
             verified(collector, sigstore.sign_with_key(managed, cosign()).unwrap()).await;
             verified(collector, sigstore.sign_with_key(managed, unlogged()).unwrap()).await;
@@ -303,6 +303,69 @@ async fn pure_and_prehashed_are_never_taken_for_one_another() {
             bundle["messageSignature"].as_object_mut().unwrap().remove("messageDigest");
         });
         assert_eq!(rejected(&stated, unsaid).await.0, Code::KEY_NOT_TRUSTED);
+    }
+}
+
+#[tokio::test]
+async fn a_statement_is_prehashed_for_a_key_that_says_so_and_without_an_entry() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let managed = of(KeyKind::Ed25519Ph);
+    let settings = |algorithm| KeySettings { algorithm: Some(algorithm), ..optional("release", managed) };
+    let prehashing = trusting(&sigstore, vec![settings(Algorithm::Ed25519Ph)]);
+    let pure = trusting(&sigstore, vec![settings(Algorithm::Ed25519)]);
+    let [_, sign, attest] = contents();
+    for what in [sign, attest] {
+        let request = |request: Sign| request.signing(what.clone()).with(Knob::PrehashedStatement);
+        let unlogged = sigstore.sign_with_key(managed, request(unlogged())).unwrap();
+        assert_eq!(verified(&prehashing, unlogged.clone()).await.waived, [Waiver::TransparencyLog]);
+        let (code, detail) = rejected(&pure, unlogged).await;
+        assert_eq!(code, Code::KEY_NOT_TRUSTED);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(detail, @"expected a statement signed with `ed25519`, as `algorithm` of `release` says, found one signed with `ed25519-ph`");
+        }
+        for log in LOGS {
+            let logged = sigstore.sign_with_key(managed, request(cosign().logged_in(log))).unwrap();
+            assert_eq!(rejected(&prehashing, logged.clone()).await.0, Code::BUNDLE_UNSUPPORTED);
+            assert_eq!(rejected(&pure, logged).await.0, Code::KEY_NOT_TRUSTED);
+        }
+    }
+}
+
+/// What cosign 3.1.3 wrote, with keys of its own and of openssl, without a log.
+#[derive(serde::Deserialize)]
+struct Cosign {
+    message: String,
+    password: String,
+    keys: Vec<CosignKey>,
+}
+
+#[derive(serde::Deserialize)]
+struct CosignKey {
+    /// What messages are signed with, and statements.
+    algorithms: [Algorithm; 2],
+    private: String,
+    public: String,
+    message: Value,
+    statement: Value,
+}
+
+#[tokio::test]
+async fn what_cosign_signs_without_a_log_counts() {
+    let cosign: Cosign = serde_json::from_str(include_str!("cosign-3.1.3.json")).unwrap();
+    for CosignKey { algorithms, private, public, message, statement } in cosign.keys {
+        let KeyFile::Private(private) = KeyFile::read(private.as_bytes()).unwrap() else { panic!("a public key") };
+        assert!(private.is_encrypted());
+        let half = private.public(Some(cosign.password.as_bytes())).unwrap();
+        assert_eq!(half.to_pem(), public);
+        for (algorithm, bundle) in algorithms.into_iter().zip([message, statement]) {
+            let pem = PemSource::Inline(InlinePem { text: public.clone() });
+            let (algorithm, transparency_log) = (Some(algorithm), LogDemand::Optional);
+            let keys = vec![KeySettings { algorithm, transparency_log, ..KeySettings::new("release", pem) }];
+            let candidates = Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle.to_string())] };
+            let exhibit = Exhibit::of(cosign.message.clone().into());
+            let evidence = collector_of(keys).examine(exhibit, candidates, later()).await.unwrap();
+            assert!(matches!(evidence.findings[0], Finding::Verified(_)), "{algorithm:?}: {:?}", evidence.findings);
+        }
     }
 }
 
@@ -401,28 +464,6 @@ async fn a22_1_without_a_proven_time_a_revocation_covers_everything() {
         let found = finding(&by_authority, made(request)).await;
         assert_eq!(code(&found) == Some(&Code::REVOKED), vouched);
     }
-}
-
-#[test]
-fn a11_1_one_key_under_two_names_does_not_load() {
-    let managed = of(KeyKind::P256);
-    let load = |keys| Trust::load(&Settings { keys, ..Settings::default() });
-    assert!(load(vec![key("a", managed), key("b", of(KeyKind::P384))]).is_ok());
-    let rewritten = KeySettings {
-        pem: PemSource::Inline(InlinePem { text: format!("the same\n{}", managed.public_pem().replace('\n', "\r\n")) }),
-        algorithm: None,
-        ..optional("b", managed)
-    };
-    for second in [key("b", managed), rewritten] {
-        let error = load(vec![key("a", managed), key("other", of(KeyKind::P384)), second]).err().unwrap();
-        let StartError::KeyTwice { first, second, .. } = &error else { panic!("{error}") };
-        assert_eq!((first.as_str(), second.as_str()), ("a", "b"));
-        assert!(error.hint().is_some());
-    }
-    // Pure and prehashed are one key as well.
-    let twice = [Algorithm::Ed25519, Algorithm::Ed25519Ph]
-        .map(|algorithm| KeySettings { algorithm: Some(algorithm), ..key(algorithm.as_str(), of(KeyKind::Ed25519)) });
-    assert!(matches!(load(twice.to_vec()), Err(StartError::KeyTwice { .. })));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::case::{FindingKind, San, SanKind, Signer};
-use crate::dev::sigstore::{Content, Flaw, Knob, Log};
+use crate::dev::sigstore::{Content, Knob, Log};
 
 const LOGS: [Log; 2] = [Log::RekorV1, Log::RekorV2];
 
@@ -69,10 +69,7 @@ async fn each_defect_has_its_code() {
     let message = || Content::Message { bytes: manifest() };
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
-    let (v1, v2) = (Log::RekorV1, Log::RekorV2);
     let rows = [
-        (Knob::LeafWithoutCodeSigning, LOGS.to_vec(), vec![Statement, message()], Code::CERTIFICATE_UNTRUSTED),
-        (Knob::LeafForServers, LOGS.to_vec(), vec![Statement, message()], Code::CERTIFICATE_UNTRUSTED),
         (Knob::NoSan, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
         (Knob::TwoUriSans, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
         (Knob::EmailSanBeside, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
@@ -80,21 +77,11 @@ async fn each_defect_has_its_code() {
         (Knob::OtherNameSan, LOGS.to_vec(), vec![Statement], Code::IDENTITY_MISMATCH),
         (Knob::NoIssuer, LOGS.to_vec(), vec![Statement], Code::ISSUER_MISMATCH),
         (Knob::TwoIssuers, LOGS.to_vec(), vec![Statement], Code::CERTIFICATE_UNTRUSTED),
-        (Knob::NoSct, LOGS.to_vec(), vec![Statement], Code::SCT_INVALID),
-        (Knob::TwoScts, LOGS.to_vec(), vec![Statement], Code::SCT_INVALID),
-        (Knob::ForeignSct, LOGS.to_vec(), vec![Statement], Code::SCT_INVALID),
         (Knob::NoLogEntry, LOGS.to_vec(), vec![Statement, message()], Code::LOG_PROOF_MISSING),
         (Knob::NoInclusionProof, LOGS.to_vec(), vec![Statement, message()], Code::LOG_PROOF_MISSING),
-        (Knob::NoPromise, vec![v1], vec![Statement, message()], Code::TIMESTAMP_MISSING),
-        (Knob::ForgedIntegratedTime, vec![v1], vec![Statement, message()], Code::LOG_PROOF_INVALID),
-        (Knob::LateIntegratedTime, vec![v1], vec![Statement], Code::CERTIFICATE_OUTSIDE_VALIDITY),
         (Knob::ForeignLog, LOGS.to_vec(), vec![Statement, message()], Code::LOG_UNKNOWN),
         (Knob::CheckpointOfAnotherTree, LOGS.to_vec(), vec![Statement], Code::LOG_PROOF_INVALID),
         (Knob::EntryOfAnotherSignature, LOGS.to_vec(), vec![Statement, message()], Code::LOG_ENTRY_MISMATCH),
-        (Knob::NoTimestamp, vec![v2], vec![Statement, message()], Code::TIMESTAMP_MISSING),
-        (Knob::LateTimestamp, vec![v2], vec![Statement], Code::CERTIFICATE_OUTSIDE_VALIDITY),
-        (Knob::ForeignTimestamp, vec![v2], vec![Statement], Code::TIMESTAMP_INVALID),
-        (Knob::TimestampOfAnotherSignature, vec![v2], vec![Statement], Code::TIMESTAMP_INVALID),
         (Knob::SignatureOfAnotherContent, LOGS.to_vec(), vec![Statement, message()], Code::SIGNATURE_INVALID),
         (Knob::WrongPayloadType, LOGS.to_vec(), vec![Statement], Code::BUNDLE_UNSUPPORTED),
         (Knob::TwoDsseSignatures, LOGS.to_vec(), vec![Statement], Code::BUNDLE_MALFORMED),
@@ -120,49 +107,6 @@ async fn each_defect_has_its_code() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[tokio::test]
-async fn each_flaw_of_a_deployment_has_its_code() {
-    let rows = [
-        (Flaw::IntermediateExpired, Log::RekorV1, Code::CERTIFICATE_UNTRUSTED),
-        (Flaw::IntermediateExpired, Log::RekorV2, Code::CERTIFICATE_UNTRUSTED),
-        (Flaw::AuthorityRetired, Log::RekorV1, Code::CERTIFICATE_UNTRUSTED),
-        (Flaw::AuthorityRetired, Log::RekorV2, Code::CERTIFICATE_UNTRUSTED),
-        (Flaw::TsaRetired, Log::RekorV2, Code::TIMESTAMP_INVALID),
-        (Flaw::LogsRetired, Log::RekorV1, Code::LOG_TIME_INVALID),
-        (Flaw::TsaWithoutUsage, Log::RekorV2, Code::TIMESTAMP_INVALID),
-        (Flaw::TsaUsageNotCritical, Log::RekorV2, Code::TIMESTAMP_INVALID),
-    ];
-    let later = start() + jiff::SignedDuration::from_hours(1);
-    for (flaw, log, expected) in rows {
-        let sigstore = Sigstore::flawed(start(), flaw).unwrap();
-        let collector = trusting(&sigstore);
-        let mut request = cosign().logged_in(log);
-        request.at = later;
-        let (code, detail) = rejected(&collector, sigstore.sign(request).unwrap()).await;
-        assert_eq!(code, expected, "{flaw:?} in {log:?}: {detail}");
-    }
-    // What was signed in time stays good: it is the flaw and nothing else that is rejected above.
-    for flaw in [Flaw::IntermediateExpired, Flaw::AuthorityRetired, Flaw::TsaRetired, Flaw::LogsRetired] {
-        let sigstore = Sigstore::flawed(start(), flaw).unwrap();
-        for log in LOGS {
-            verified(&trusting(&sigstore), sigstore.sign(cosign().logged_in(log)).unwrap()).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_bundle_of_another_deployment_is_of_an_untrusted_authority() {
-    let (ours, theirs) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
-    for log in LOGS {
-        for what in contents() {
-            let bundle = theirs.sign(cosign().logged_in(log).signing(what)).unwrap();
-            let (code, detail) = rejected(&trusting(&ours), bundle).await;
-            assert_eq!(code, Code::CERTIFICATE_UNTRUSTED, "{detail}");
-            assert!(detail.starts_with("expected a certificate by an authority of `acme`, found one by `"), "{detail}");
-        }
-    }
 }
 
 #[tokio::test]

@@ -94,56 +94,6 @@ async fn a6_4_a_relabelled_bundle_is_unsupported() {
     verified(&collector, changed(&good, |bundle| bundle["mediaType"] = other_name)).await;
 }
 
-/// Puts `field` into the object that `after` opens in the bundle's text, first or last: serde_json would sort it.
-fn with_field(bundle: &[u8], object: &str, field: &str, first: bool) -> Vec<u8> {
-    let mut text = String::from_utf8(bundle.to_vec()).unwrap();
-    let open = if object.is_empty() { 0 } else { text.find(&format!("\"{object}\":{{")).unwrap() + object.len() + 3 };
-    let mut depth = 0;
-    let close = text.bytes().skip(open).position(|byte| {
-        depth += match byte {
-            b'{' => 1,
-            b'}' => -1,
-            _ => 0,
-        };
-        depth == 0
-    });
-    let close = open + close.unwrap();
-    match first {
-        true => text.insert_str(open + 1, &format!("{field},")),
-        false => text.insert_str(close, &format!(",{field}")),
-    }
-    text.into_bytes()
-}
-
-#[tokio::test]
-async fn a_bundle_that_says_two_things_is_malformed_in_either_order() {
-    let sigstore = Sigstore::new(start()).unwrap();
-    let collector = trusting(&sigstore);
-    let parts = |what| -> Value { serde_json::from_slice(&sigstore.sign(cosign().signing(what)).unwrap()).unwrap() };
-    let (blob, statement) = (parts(message()), parts(Content::SignStatement));
-    let blob_bytes = serde_json::to_vec(&blob).unwrap();
-    let chain = json!({"certificates": [blob["verificationMaterial"]["certificate"]]});
-    let rows = [
-        ("", format!("\"dsseEnvelope\":{}", statement["dsseEnvelope"])),
-        ("", "\"dsseEnvelope\":null".into()),
-        ("", format!("\"messageSignature\":{}", blob["messageSignature"])),
-        ("", "\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\"".into()),
-        ("", "\"message_signature\":{}".into()),
-        ("verificationMaterial", "\"publicKey\":{\"hint\":\"x\"}".into()),
-        ("verificationMaterial", format!("\"x509CertificateChain\":{chain}")),
-        ("verificationMaterial", "\"public_key\":{}".into()),
-        ("certificate", "\"rawBytes\":\"AA==\"".into()),
-    ];
-    for (object, field) in rows {
-        for first in [true, false] {
-            let bundle = with_field(&blob_bytes, object, &field, first);
-            let (code, detail) = rejected(&collector, bundle).await;
-            assert_eq!(code, Code::BUNDLE_MALFORMED, "{object} {field} {first}: {detail}");
-        }
-    }
-    verified(&collector, blob_bytes).await;
-}
-
 #[tokio::test]
 async fn what_is_no_bundle_is_malformed() {
     let sigstore = Sigstore::new(start()).unwrap();
@@ -171,32 +121,6 @@ async fn what_is_no_bundle_is_malformed() {
         material.insert("x509CertificateChain".into(), json!({"certificates": [certificate]}));
     });
     assert_eq!(rejected(&collector, chained).await.0, Code::BUNDLE_MALFORMED);
-}
-
-#[tokio::test]
-async fn every_time_has_to_verify() {
-    let sigstore = Sigstore::new(start()).unwrap();
-    let collector = trusting(&sigstore);
-    let stamps = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps";
-    let parts = |log| -> Value { serde_json::from_slice(&sigstore.sign(cosign().logged_in(log)).unwrap()).unwrap() };
-    let (good, other) = (parts(Log::RekorV2), parts(Log::RekorV2));
-    for first in [true, false] {
-        let mut two = good.clone();
-        let position = usize::from(!first);
-        two.pointer_mut(stamps)
-            .unwrap()
-            .as_array_mut()
-            .unwrap()
-            .insert(position, other.pointer(stamps).unwrap()[0].clone());
-        let (code, detail) = rejected(&collector, serde_json::to_vec(&two).unwrap()).await;
-        assert_eq!(code, Code::TIMESTAMP_INVALID, "{detail}");
-    }
-    // A10.3: the promise of another entry.
-    let (mut good, other) = (parts(Log::RekorV1), parts(Log::RekorV1));
-    let promise = "/verificationMaterial/tlogEntries/0/inclusionPromise";
-    *good.pointer_mut(promise).unwrap() = other.pointer(promise).unwrap().clone();
-    let (code, detail) = rejected(&collector, serde_json::to_vec(&good).unwrap()).await;
-    assert_eq!(code, Code::LOG_PROOF_INVALID, "{detail}");
 }
 
 #[tokio::test]
