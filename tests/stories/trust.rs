@@ -225,7 +225,7 @@ async fn a22_1_a_ticket_in_a_hosts_hands_ends_with_its_life() {
     revoke(&list, Timestamp::now(), &json!([{"kind": "component", "digest": pushed.component, "reason": "hole"}]));
     look(&world).await;
     // docs/revocation.md: with the bytes it may still start a workload, until it ends; then never again.
-    let life_s = i64::try_from(world.deployment.config.handover.ticket_life_s).unwrap();
+    let life_s = i64::from(world.deployment.config.handover.ticket_life_s);
     assert!(gateway.take(&first, &bytes, Timestamp::now()).is_ok());
     assert!(gateway.take(&first, &bytes, Timestamp::now()).is_err(), "an old ticket, once more");
     assert!(gateway.take(&second, &bytes, ahead(life_s + 61)).is_err(), "past its life");

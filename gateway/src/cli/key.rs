@@ -12,7 +12,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::Output;
-use crate::evidence::{KeyFile, KeyFileFault, PublicKey};
+use crate::evidence::{KeyFile, PublicKey};
 
 /// Flags of `witgate key`.
 #[derive(Debug, clap::Args)]
@@ -75,16 +75,12 @@ pub(crate) fn public_half(file: &Path, password: &Password) -> anyhow::Result<Pu
     }
 }
 
-/// The public half of a private key; none where the file holds none, or cannot be read: who takes it as a public key says so.
-pub(crate) fn public_of_private(file: &Path, password: &Password) -> anyhow::Result<Option<PublicKey>> {
-    let Ok(bytes) = secret(file, KEY_MAX_BYTES) else { return Ok(None) };
-    match KeyFile::read(&bytes) {
-        Ok(KeyFile::Private(_)) | Err(KeyFileFault::Form { .. }) => public_half(file, password).map(Some),
-        Ok(KeyFile::Public(_)) | Err(_) => Ok(None),
-    }
-}
-
 impl Password {
+    /// Whether a flag says where it is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.password_file.is_some()
+    }
+
     /// The password, if there is one; a file's last line break is none of it.
     fn read(&self) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
         let Some(file) = &self.password_file else {

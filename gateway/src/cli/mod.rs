@@ -222,9 +222,6 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     if let Some(fault) = error.downcast_ref::<audit::StartError>() {
         return fault.hint();
     }
-    if let Some(fault) = error.downcast_ref::<evidence::StartError>() {
-        return fault.hint().map(Into::into);
-    }
     if let Some(misuse) = error.downcast_ref::<verify::Misuse>() {
         return Some(misuse.hint().to_owned());
     }

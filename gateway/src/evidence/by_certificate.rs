@@ -7,7 +7,7 @@ use sigstore_verify::crypto::CertificateInfo;
 use sigstore_verify::{VerificationPolicy, VerificationResult};
 
 use super::certificate::{self, ClaimedIssuer};
-use super::checks::{Asked, Call, Check, Checks};
+use super::checks::{Asked, Call, Check, Checks, Stop};
 use super::claim::Claim;
 use super::demands::{Demands, LogDemand, SctDemand};
 use super::explain::{Missed, explain};
@@ -15,7 +15,7 @@ use super::rejection::{Fault, Rejection};
 use super::root::{Origin, Root};
 use super::stops::{SignedBy, ahead, asked};
 use super::verify::{About, Proof, Verified, artifact, prove, unproven};
-use crate::case::{San, Signer, Waiver};
+use crate::case::{Signer, Waiver};
 use crate::reason::Code;
 
 /// Checks a bundle with a certificate against each root.
@@ -45,16 +45,19 @@ pub(super) fn by_certificate<'a>(
                 let asked = asked_under(root, &claim);
                 match call.ask(|| root.verifier().verify(artifact(about), &claim.bundle, &policy)) {
                     Ok(found) => {
-                        let waived = waived(root, &found, &claim)?;
                         let begin = Instant::now();
-                        match name_and_issuer(root, &found, &leaf) {
-                            Ok(named) => {
+                        match certified(root, &found, &leaf, &claim) {
+                            Ok(proof) => {
                                 checks.answered(call, asked);
                                 checks.looked(&[Check::Name], None, begin.elapsed());
-                                return certified(root, &found, named, waived, (about, claim), checks);
+                                return prove(proof, about, claim.statement, checks);
                             }
                             // One CA may stand in a root and be an own authority: the other one says what it makes of it.
-                            Err(rejection) => Missed::after(asked, Check::Name, rejection),
+                            Err(Fault::Candidate(rejection)) => {
+                                let stop = Stop::Behind(Check::Name, begin.elapsed());
+                                Missed { rejection, asked, stop }
+                            }
+                            Err(ours @ Fault::Ours(_)) => return Err(ours),
                         }
                     }
                     Err(error) => explain(&error, by, asked, root, about, &claim)?,
@@ -119,41 +122,29 @@ fn waived(root: &Root, found: &VerificationResult, claim: &Claim) -> Result<Vec<
 }
 
 /// A bundle that verified, with the one name in its certificate.
-fn certified(
-    root: &Root,
-    found: &VerificationResult,
-    (san, issuer): (San, Option<String>),
-    waived: Vec<Waiver>,
-    (about, claim): (About<'_>, Claim),
-    checks: &mut Checks,
-) -> Result<Verified, Fault> {
+fn certified<'a>(root: &'a Root, found: &VerificationResult, leaf: &[u8], claim: &Claim) -> Result<Proof<'a>, Fault> {
+    let waived = waived(root, found, claim)?;
     let Some(certificate) = found.certificate() else {
         return Err(unproven("the certificate"));
     };
-    let signer = match issuer {
-        Some(issuer) => Signer::Keyless { issuer, san, claims: claims(certificate) },
-        None => Signer::Certificate { authority: root.name().to_owned(), san },
+    let san = certificate::name_of(leaf)?;
+    if found.identity().map(sigstore_verify::SubjectAltName::as_str) != Some(san.value.as_str()) {
+        let expected = format!("`{}`, the certificate's one name", san.value);
+        let found = found.identity().map_or("none".to_owned(), |identity| format!("`{identity}`"));
+        return Err(Rejection::mismatch(Code::IDENTITY_MISMATCH, expected, found).into());
+    }
+    let signer = match root.origin() {
+        Origin::Sigstore { .. } => Signer::Keyless { issuer: oidc_issuer(found)?, san, claims: claims(certificate) },
+        Origin::Own { .. } => {
+            no_oidc_issuer(root, found, leaf)?;
+            Signer::Certificate { authority: root.name().to_owned(), san }
+        }
     };
     // The logs are somebody else's where an own authority borrows them.
     let lender = root.lender().filter(|_| claim.has_entry());
     let vouchers = std::iter::once(root.name()).chain(lender).collect();
     let (times, signed_times) = (found.verified_timestamps().to_vec(), claim.stamps().len());
-    let proof = Proof { trust: root.name(), signer, vouchers, times, signed_times, waived };
-    prove(proof, about, claim.statement, checks)
-}
-
-/// The certificate's one name, with the OIDC issuer that it has under a Sigstore root, and does not have under an own authority.
-fn name_and_issuer(root: &Root, found: &VerificationResult, leaf: &[u8]) -> Result<(San, Option<String>), Rejection> {
-    let san = certificate::name_of(leaf)?;
-    if found.identity().map(sigstore_verify::SubjectAltName::as_str) != Some(san.value.as_str()) {
-        let expected = format!("`{}`, the certificate's one name", san.value);
-        let found = found.identity().map_or("none".to_owned(), |identity| format!("`{identity}`"));
-        return Err(Rejection::mismatch(Code::IDENTITY_MISMATCH, expected, found));
-    }
-    match root.origin() {
-        Origin::Sigstore { .. } => Ok((san, Some(oidc_issuer(found)?))),
-        Origin::Own { .. } => no_oidc_issuer(root, found, leaf).map(|()| (san, None)),
-    }
+    Ok(Proof { trust: root.name(), signer, vouchers, times, signed_times, waived })
 }
 
 /// Under a Sigstore root somebody vouched for the name: without knowing who, it is nobody's.

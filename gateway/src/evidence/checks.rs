@@ -232,6 +232,11 @@ impl Checks {
             Stop::At(check) => (asked.order.into_iter().take_while(|one| *one != check).collect(), vec![check]),
             Stop::Beside(check) => (Vec::new(), vec![check]),
             Stop::Unsaid => (Vec::new(), asked.order),
+            Stop::Behind(check, took_behind) => {
+                self.add(Step { passed: asked.order, calls, took: Some(took), ..Step::default() });
+                self.add(Step { failed: vec![check], took: Some(took_behind), ..Step::default() });
+                return;
+            }
         };
         self.add(Step { passed, failed, calls, took: Some(took) });
     }
@@ -347,6 +352,8 @@ pub(super) enum Stop {
     Beside(Check),
     /// At one of them.
     Unsaid,
+    /// It said yes; at this one of our own behind it, which took so long.
+    Behind(Check, Duration),
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]

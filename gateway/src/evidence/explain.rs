@@ -27,12 +27,6 @@ impl Missed {
     pub(super) fn beside(check: Check, rejection: Rejection) -> Self {
         Self { rejection, asked: Asked::default(), stop: Stop::Beside(check) }
     }
-
-    /// At a check of our own, after the verifier said yes to everything it was asked.
-    pub(super) fn after(mut asked: Asked, check: Check, rejection: Rejection) -> Self {
-        asked.order.push(check);
-        Self { rejection, asked, stop: Stop::At(check) }
-    }
 }
 
 /// The rejection that `error` stands for, with the code of the fact where upstream has one error for two.

@@ -11,6 +11,9 @@ const FIRST: [Check; 4] = [Check::Received, Check::Room, Check::Digest, Check::S
 /// What is checked of every signature, whoever signed.
 const ANY: [Check; 5] = [Check::Form, Check::Times, Check::Log, Check::Signature, Check::Entry];
 
+/// What is not checked of every signature.
+const WAIVABLE: [Check; 5] = [Check::Form, Check::Times, Check::Sct, Check::Log, Check::Entry];
+
 /// What was checked of one finding of `evidence`.
 pub(super) fn checks(evidence: &Evidence, finding: &Finding) -> Checks {
     match finding {
@@ -22,7 +25,11 @@ pub(super) fn checks(evidence: &Evidence, finding: &Finding) -> Checks {
             Checks::told(passed, None, not_asked)
         }
         Finding::Rejected(finding) => {
-            let (passed, failed) = stopped(finding);
+            let (mut passed, failed) = stopped(finding);
+            // Where some signatures count without a log, an SCT or a time, nobody says whether this one is of those.
+            if evidence.trust.iter().any(|trust| !trust.waived.is_empty() || trust.kind == TrustKind::Authority) {
+                passed.retain(|check| !WAIVABLE.contains(check));
+            }
             Checks::told(passed, Some((failed, Failure::of(finding))), Vec::new())
         }
     }
@@ -84,6 +91,8 @@ fn stopped(finding: &RejectedFinding) -> (Vec<Check>, Option<Check>) {
             code if *code == Code::REVOKED => (wascap::ORDER.to_vec(), Some(Check::Revocation)),
             _ => (Vec::new(), None),
         },
+        // Of one thing, or of all together.
+        code if *code == Code::LIMIT_EXCEEDED => (Vec::new(), None),
         // The digest of what was received stands there as soon as there is one.
         _ if finding.source.digest.is_none() => (Vec::new(), Some(Check::Received)),
         code if *code == Code::DIGEST_MISMATCH => before(Check::Digest, &FIRST),

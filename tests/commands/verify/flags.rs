@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use sigstore::crypto::signing_key::SigStoreKeyPair;
 use witgate::dev::registry::{Fault, Match, Rule, Target};
 use witgate::dev::sigstore::{KeyKind, Knob, Log};
 use witgate::dev::tuf::{Release, TufRepository};
@@ -92,6 +93,11 @@ async fn a8_1_a9_3_every_flag_decides_something() {
     let over_manifest = Content::Message { bytes: pure.manifest_bytes.clone() };
     let bundle_of_ed25519 = stage.sigstore.sign_with_key(&ed25519, request(pure.manifest).signing(over_manifest));
     stage.attach(&pure, &bundle_of_ed25519.unwrap()).await;
+    // cosign encrypts private keys; whose public half is meant is known with the password only.
+    let encrypted = SigStoreKeyPair::from_pem(release.private_pem().as_bytes()).unwrap();
+    let encrypted = encrypted.private_key_to_encrypted_pem(b"hunter2").unwrap();
+    let encrypted = stage.write("cosign.key", encrypted.as_bytes());
+    let (right, wrong) = (stage.write("right.txt", "hunter2\n"), stage.write("wrong.txt", "hunter3\n"));
     let slow = stage.signed("slow", |sign| sign).await;
     let hanging = Match::on(Target::Manifest).repository("acme/slow");
     stage.registry.inject(Rule::new(hanging, Fault::Hang));
@@ -139,6 +145,13 @@ async fn a8_1_a9_3_every_flag_decides_something() {
             &[("ed25519", 0), ("ed25519-ph", 1), ("rsa-sign-pkcs1-2048-sha256", 2), ("sha256", 2)],
             2,
         ),
+        row(
+            "--password-file",
+            &[&trusted[..], &["--key", &encrypted]].concat(),
+            &at(&keyed),
+            &[(&right, 0), (&wrong, 2)],
+            2,
+        ),
         row("--timeout", &by, &at(&plain), &[("3m", 0), ("1h", 0), ("2h", 2)], 0),
     ];
     let said = stage.verify(&at(&full), &[&BY_SIGNER[..], &["--use-signed-timestamps"]].concat());
@@ -164,15 +177,8 @@ async fn a8_1_a9_3_every_flag_decides_something() {
     let mut known: BTreeSet<String> = rows.iter().map(|row| row.flag.to_owned()).collect();
     // These have stories of their own.
     known.extend(
-        [
-            "--offline",
-            "--password-file",
-            "--registry-cacert",
-            "--registry-username",
-            "--registry-password",
-            "--registry-token",
-        ]
-        .map(str::to_owned),
+        ["--offline", "--registry-cacert", "--registry-username", "--registry-password", "--registry-token"]
+            .map(str::to_owned),
     );
     let home = tempfile::tempdir().unwrap();
     let help = stdout(&witgate(home.path()).args(["verify", "--help"]).output().unwrap());

@@ -47,6 +47,7 @@ const MISUSES: &[&[&str]] = &[
         "ed25519",
     ],
     &["REF", "--key", "cosign.pub", "--signing-algorithm", "ed25519"],
+    &["REF", "--certificate-identity", "x", "--certificate-oidc-issuer", "https://a.example", "--password-file", "p"],
     &["REF", "--key", "ed25519.pub"],
     &["REF", "--key", "nowhere.pub"],
     &["REF", "--key", "trusted_root.json"],
@@ -176,7 +177,7 @@ async fn a8_2_what_cannot_be_understood_is_2_and_says_what_to_add() {
     witgate: hint: leave `--signing-algorithm` out, or name the key that was meant
 
     REF --key ed25519.pub
-    witgate: error: `--key` cannot be used: expected `algorithm` to say whether an Ed25519 key signs purely or prehashes, found none
+    witgate: error: `--key` cannot be used: expected `algorithm` to say how an Ed25519 key signs messages, found none
     witgate: hint: add `--signing-algorithm ed25519-ph` where messages are signed as cosign does by default, else `ed25519`
 
     REF --key nowhere.pub
@@ -314,11 +315,7 @@ async fn help_says_where_we_differ() {
 
     Who must have signed:
           --key <FILE>
-              The key that must have signed: a file with SPKI PEM, as `cosign.pub`, or a private key, whose public half is
-              meant; no URL and no KMS
-
-          --password-file <FILE>
-              File with the password of an encrypted private key [default: the environment's COSIGN_PASSWORD]
+              The public key that must have signed: a file with SPKI PEM, as `cosign.pub`; no URL and no KMS
 
           --signing-algorithm <ALGORITHM>
               What the key signs with, such as ecdsa-sha2-256-nistp256 or ed25519-ph; an Ed25519 key does not say it itself

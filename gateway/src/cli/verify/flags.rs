@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use jiff::SignedDuration;
 
-use super::super::key::Password;
 use super::misuse::Misuse;
+use crate::cli::key::Password;
 use crate::evidence::Algorithm;
 use crate::registry::GivenSecret;
 
@@ -39,15 +39,15 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Who must have signed")]
 pub(super) struct SignerFlags {
-    /// The key that must have signed: a file with SPKI PEM, as `cosign.pub`, or a private key, whose public half is meant; no URL
-    /// and no KMS
+    /// The key that must have signed: a file with SPKI PEM, as `cosign.pub`, or with a private key, whose public half is meant;
+    /// no URL and no KMS
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) password: Password,
     /// What the key signs with, such as ecdsa-sha2-256-nistp256 or ed25519-ph; an Ed25519 key does not say it itself
     #[arg(long, value_name = "ALGORITHM")]
     pub(super) signing_algorithm: Option<Algorithm>,
+    #[command(flatten)]
+    pub(super) password: Password,
     /// The certificate's one subject alternative name: a URI or an e-mail address, exactly
     #[arg(long, value_name = "IDENTITY")]
     pub(super) certificate_identity: Option<String>,

@@ -38,9 +38,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
     let mut config = global.configuration()?;
     let (timeout, output) = (Duration::try_from(args.timeout)?, global.output);
     let Args { component, signer, what, trust, registry, .. } = args;
-    let key = trusted::key(&signer)?;
-    let wanted = Wanted::of(signer, what)?;
-    let settings = trusted::settings(&config.evidence, &trust, key)?;
+    // Before anything is read: nobody is asked for a password in vain.
+    let wanted = Wanted::of(&signer, what)?;
+    let settings = trusted::settings(&config.evidence, &trust, trusted::key(&signer)?)?;
     trusted::warn(&trust);
     let work = async {
         if let Some(file) = inspect::as_file(&component) {

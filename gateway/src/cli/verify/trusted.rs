@@ -1,9 +1,9 @@
 //! What is trusted for this one command: the configuration's roots, or what the flags put in their place.
 
-use super::super::key::public_of_private;
 use super::flags::{SignerFlags, TrustFlags};
 use super::misuse::Misuse;
 use super::wanted::KEY;
+use crate::cli::key::public_half;
 use crate::evidence::{
     InlinePem, KeyFault, KeySettings, LogDemand, PemSource, RootSettings, RootSource, SctDemand, Settings, StartError,
 };
@@ -15,14 +15,12 @@ const ROOT: &str = "--trusted-root";
 /// The key of the flags; there is no other then.
 ///
 /// # Errors
-/// A private key whose public half cannot be had.
+/// A file that holds none, or none that opens with this password.
 pub(super) fn key(flags: &SignerFlags) -> anyhow::Result<Option<KeySettings>> {
     let Some(file) = &flags.key else { return Ok(None) };
-    let pem = match public_of_private(file, &flags.password)? {
-        Some(public) => PemSource::Inline(InlinePem { text: public.to_pem() }),
-        None => PemSource::File(file.clone()),
-    };
-    Ok(Some(KeySettings { algorithm: flags.signing_algorithm, ..KeySettings::new(KEY, pem) }))
+    let text = public_half(file, &flags.password)?.to_pem();
+    let key = KeySettings::new(KEY, PemSource::Inline(InlinePem { text }));
+    Ok(Some(KeySettings { algorithm: flags.signing_algorithm, ..key }))
 }
 
 /// `[evidence]`, with what the flags say in its place.

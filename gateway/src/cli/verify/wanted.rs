@@ -64,9 +64,9 @@ impl Wanted {
     ///
     /// # Errors
     /// A mix that cannot be understood; it says what to add or leave out.
-    pub(super) fn of(signer: SignerFlags, what: WhatFlags) -> Result<Self, Misuse> {
+    pub(super) fn of(signer: &SignerFlags, what: WhatFlags) -> Result<Self, Misuse> {
         let WhatFlags { predicate_type, annotations, use_signed_timestamps } = what;
-        let claims = claims(&signer)?;
+        let claims = claims(signer)?;
         let signer = By::of(signer, claims.first().map(|(flag, ..)| *flag))?;
         let annotations = pairs(&annotations)?;
         let what = match predicate_type {
@@ -113,7 +113,7 @@ impl Wanted {
 }
 
 impl By {
-    fn of(flags: SignerFlags, claim: Option<&str>) -> Result<Self, Misuse> {
+    fn of(flags: &SignerFlags, claim: Option<&str>) -> Result<Self, Misuse> {
         let SignerFlags {
             key,
             certificate_identity: identity,
@@ -121,6 +121,7 @@ impl By {
             certificate_oidc_issuer: issuer,
             certificate_oidc_issuer_regexp: issuer_pattern,
             signing_algorithm,
+            password,
             ..
         } = flags;
         let of_identity = [
@@ -131,13 +132,14 @@ impl By {
             claim,
         ];
         let of_identity = of_identity.into_iter().flatten().next();
-        if signing_algorithm.is_some() && key.is_none() {
-            let what = "`--signing-algorithm` is of a key, and there is no `--key`";
-            return Err(Misuse::new(what, "add `--key FILE`, or leave it out: a certificate says its own"));
+        let of_key = signing_algorithm.map(|_| "--signing-algorithm");
+        if let (Some(flag), None) = (of_key.or(password.is_given().then_some("--password-file")), key) {
+            let what = format!("`{flag}` is of a key, and there is no `--key`");
+            return Err(Misuse::new(what, format!("add `--key FILE`, or leave out `{flag}`")));
         }
         if let Some(key) = key {
             return match of_identity {
-                None => Ok(Self::Key(key)),
+                None => Ok(Self::Key(key.clone())),
                 Some(flag) => {
                     let what = format!("`--key` and `{flag}` name two kinds of signers: a key has no certificate");
                     Err(Misuse::new(what, "leave out one of them"))
@@ -145,9 +147,9 @@ impl By {
             };
         }
         let subject = match (identity, pattern) {
-            (Some(identity), None) => Subject::Exact(exact_subject(identity)?),
+            (Some(identity), None) => Subject::Exact(exact_subject(identity.clone())?),
             (None, Some(text)) => {
-                Subject::Pattern(compiled("--certificate-identity-regexp", SubjectKind::of(&text), &text)?)
+                Subject::Pattern(compiled("--certificate-identity-regexp", SubjectKind::of(text), text)?)
             }
             (Some(_), Some(_)) => return Err(both("--certificate-identity")),
             (None, None) => {
@@ -161,9 +163,9 @@ impl By {
             }
         };
         let issuer = match (issuer, issuer_pattern) {
-            (Some(issuer), None) => Issuer::Exact(text("--certificate-oidc-issuer", issuer)?),
+            (Some(issuer), None) => Issuer::Exact(text("--certificate-oidc-issuer", issuer.clone())?),
             (None, Some(text)) => {
-                Issuer::Pattern(compiled("--certificate-oidc-issuer-regexp", SubjectKind::Uri, &text)?)
+                Issuer::Pattern(compiled("--certificate-oidc-issuer-regexp", SubjectKind::Uri, text)?)
             }
             (Some(_), Some(_)) => return Err(both("--certificate-oidc-issuer")),
             (None, None) => {

@@ -44,6 +44,34 @@ fn failed(checks: &Checks) -> Vec<Check> {
     checks.steps().iter().flat_map(|step| step.failed.clone()).collect()
 }
 
+/// What holds of every examination, and is asked of each one in this folder: no check is left out of a finding that counts, one
+/// that does not count stopped at one check, and a stored case tells nothing else.
+pub(super) fn hold(examination: &Examination) {
+    let evidence = examination.evidence();
+    for (finding, examined) in examination.candidates() {
+        let (checks, told) = (&examined.checks, super::super::told::checks(evidence, finding));
+        let what = format!("{finding:?}\n{checks:?}\n{told:?}");
+        let mut once = std::collections::BTreeSet::new();
+        assert!(passed(checks).iter().chain(&failed(checks)).all(|check| once.insert(*check)), "made twice: {what}");
+        match finding {
+            Finding::Verified(_) => {
+                assert!(checks.failure().is_none() && failed(checks).is_empty(), "{what}");
+                assert_eq!(serde_json::to_value(checks).unwrap()["not_reached"], json!([]), "{what}");
+                assert_eq!((passed(&told), told.not_asked()), (passed(checks), checks.not_asked()), "{what}");
+            }
+            Finding::Rejected(rejected) => {
+                let failure = checks.failure().unwrap();
+                assert_eq!((failure.code.as_ref(), &failure.detail), (Some(&rejected.code), &rejected.detail));
+                let last = checks.steps().last().unwrap();
+                assert_eq!(failed(checks), last.failed, "{what}");
+                assert!(!last.failed.is_empty(), "stopped nowhere: {what}");
+                assert!(failed(&told).iter().all(|check| last.failed.contains(check)), "{what}");
+                assert!(passed(&told).iter().all(|check| passed(checks).contains(check)), "{what}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_check_of_a_good_candidate_is_noted_in_its_order_and_none_is_left() {
     use Check::*;

@@ -18,8 +18,6 @@ mod keys;
 mod knobs;
 mod legacy;
 mod refreshing;
-mod revoking;
-mod settings_matter;
 mod shapes;
 
 use bytes::Bytes;
@@ -83,10 +81,18 @@ async fn examine(collector: &Collector, list: Vec<Candidate>) -> Evidence {
     investigate(collector, list).await.into_evidence()
 }
 
-async fn investigate(collector: &Collector, list: Vec<Candidate>) -> Examination {
+async fn investigate(collector: &Collector, mut list: Vec<Candidate>) -> Examination {
     let manifest = manifest();
+    for Candidate { source, content } in &mut list {
+        if let Ok(CandidateContent::CosignSignature(_) | CandidateContent::CosignAttestation(_)) = content {
+            "cosign-tags".clone_into(&mut source.via);
+        }
+    }
     let candidates = Candidates { looked_in: vec!["referrers-api".into()], list };
-    collector.investigate(collector.standing(), Exhibit::of(manifest), candidates, later()).await.unwrap()
+    let standing = collector.standing();
+    let examination = collector.investigate(standing, Exhibit::of(manifest), candidates, later()).await.unwrap();
+    checking::hold(&examination);
+    examination
 }
 
 /// The finding of one bundle.
