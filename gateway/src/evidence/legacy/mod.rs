@@ -64,8 +64,11 @@ pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) ->
 /// Checks a layer of `sha256-HEX.att` (sigstore/cosign `specs/ATTESTATION_SPEC.md`).
 pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
     let envelope = Envelope::read(&layer.payload)?;
-    let annotations = Annotations::read(&layer.annotations)?;
+    let mut annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
+    // cosign 2 had the whole envelope dated, cosign 3 has the signature alone, as bundles have it. A stamp of the old kind has to be
+    // good as well; its time is not used, as the log's is there.
+    annotations.timestamp.take_if(|stamp| trust.roots().iter().any(|root| root.dates(stamp, &layer.payload)));
     let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
     match &claim.statement {
         Some(statement) if statement.predicate_type == COSIGN_SIGN => {
