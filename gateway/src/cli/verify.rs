@@ -141,6 +141,8 @@ fn settings(args: &Args, config: &Config) -> anyhow::Result<Settings> {
         let root =
             RootSettings { max_age_s: u64::MAX, ..RootSettings::new(GIVEN_ROOT, RootSource::File(path.clone())) };
         settings.roots = vec![root];
+        // They may use the logs of a root that is not asked now.
+        settings.authorities.clear();
     }
     if let Some(path) = &args.key {
         let (text, algorithm) = (key::public_half(path, &args.password)?.to_pem(), args.signing_algorithm);

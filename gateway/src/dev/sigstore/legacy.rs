@@ -17,6 +17,7 @@ use super::{Made, ManagedKey, SIGNED_AFTER_S, Sigstore};
 use crate::case::{CosignLayer, Digest};
 
 /// Under which of cosign's tags a layer lies.
+#[derive(Clone, Copy)]
 pub(super) enum Tag {
     Signature,
     Attestation,
