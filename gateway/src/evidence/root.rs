@@ -5,7 +5,7 @@ use std::error::Error;
 use serde_json::Value;
 use sigstore_trust_root::{TransparencyLog, TrustedRoot, TsaAuthority};
 use sigstore_types::bundle::Rfc3161Timestamp;
-use sigstore_types::{Bundle, SignatureBytes, TimeRange};
+use sigstore_types::{Bundle, SignatureBytes, TimeRange, TimestampToken};
 use sigstore_verify::Verifier;
 use sigstore_verify::tsa::verify_timestamp_for_authority;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -168,6 +168,12 @@ impl Root {
     pub(super) fn verified_stamps(&self, claim: &Claim) -> Option<Vec<Timestamp>> {
         let signature = claim.signature()?;
         claim.stamps().iter().map(|stamp| self.time_of(stamp, signature)).collect()
+    }
+
+    /// Whether one of its authorities dated these bytes by a `TimeStampResp`.
+    pub(super) fn dates(&self, stamp: &[u8], bytes: &[u8]) -> bool {
+        let stamp = Rfc3161Timestamp::new(TimestampToken::new(stamp.to_vec()));
+        self.time_of(&stamp, &SignatureBytes::new(bytes.to_vec())).is_some()
     }
 
     fn time_of(&self, stamp: &Rfc3161Timestamp, signature: &SignatureBytes) -> Option<Timestamp> {

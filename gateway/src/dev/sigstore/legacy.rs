@@ -6,13 +6,14 @@ use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::ca::{Authority, Leaf};
 use super::key::{SignerKey, pem};
 use super::rekor::Verifier;
 use super::request::{Content, Knob, Knobs, Sign};
-use super::{Made, ManagedKey, Sigstore};
+use super::{Made, ManagedKey, SIGNED_AFTER_S, Sigstore};
 use crate::case::{CosignLayer, Digest};
 
 /// Under which of cosign's tags a layer lies.
@@ -22,6 +23,8 @@ pub(super) enum Tag {
     Attestation,
 }
 
+/// The annotation of a time-stamp.
+const TIMESTAMP: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// What makes a payload a signature of an image.
 const TYPE: &str = "cosign container image signature";
 
@@ -93,11 +96,22 @@ impl Sigstore {
             authority.chain().into_iter().map(|certificate| pem("CERTIFICATE", certificate)).collect::<String>();
         layer.annotations.insert("dev.sigstore.cosign/certificate".into(), pem("CERTIFICATE", &leaf.certificate));
         layer.annotations.insert("dev.sigstore.cosign/chain".into(), chain);
-        Ok(layer)
+        self.dated(layer, request)
     }
 
     fn keyed_layer(&self, key: &SignerKey, what: &Content, request: &Sign) -> Result<CosignLayer> {
-        layer(self.make(key, Verifier::PublicKey(&key.public_key()), what, request)?, what)
+        let layer = layer(self.make(key, Verifier::PublicKey(&key.public_key()), what, request)?, what)?;
+        self.dated(layer, request)
+    }
+
+    /// The layer with a time-stamp over all of it, where that is asked for.
+    fn dated(&self, mut layer: CosignLayer, request: &Sign) -> Result<CosignLayer> {
+        if request.knobs.has(Knob::TimestampOfTheLayer) {
+            let at = request.at + SignedDuration::from_secs(SIGNED_AFTER_S);
+            let stamp = self.stamp(&layer.payload, at, &request.knobs)?;
+            layer.annotations.insert(TIMESTAMP.into(), stamped(&stamp));
+        }
+        Ok(layer)
     }
 }
 
@@ -147,10 +161,14 @@ fn layer(made: Made, what: &Content) -> Result<CosignLayer> {
         annotations.insert("dev.sigstore.cosign/bundle".into(), rekor_bundle(entry)?.to_string());
     }
     if let Some(stamp) = stamp {
-        let stamp = json!({"SignedRFC3161Timestamp": STANDARD.encode(stamp)});
-        annotations.insert("dev.sigstore.cosign/rfc3161timestamp".into(), stamp.to_string());
+        annotations.insert(TIMESTAMP.into(), stamped(&stamp));
     }
     Ok(CosignLayer { payload, annotations })
+}
+
+/// What the annotation of a time-stamp says.
+fn stamped(stamp: &[u8]) -> String {
+    json!({"SignedRFC3161Timestamp": STANDARD.encode(stamp)}).to_string()
 }
 
 /// cosign's `RekorBundle`: the promise with what it is over, without a proof.

@@ -206,6 +206,8 @@ pub enum Knob {
     ForeignTimestamp,
     /// The time-stamp is over another signature.
     TimestampOfAnotherSignature,
+    /// Beside a layer of cosign v2, a time-stamp over the whole layer in place of the signature.
+    TimestampOfTheLayer,
     /// The signature is over other bytes.
     SignatureOfAnotherContent,
     /// The envelope's payload type is not in-toto's; the type in a payload of cosign v2 is another.

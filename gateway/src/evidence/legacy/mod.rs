@@ -87,8 +87,11 @@ pub(super) fn attestation(
 
 fn attestation_claim(layer: &CosignLayer) -> Result<Claim, Rejection> {
     let envelope = Envelope::read(&layer.payload)?;
-    let annotations = Annotations::read(&layer.annotations)?;
+    let mut annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
+    // cosign 2 had the whole envelope dated, cosign 3 has the signature alone, as bundles have it. A stamp of the old kind has to be
+    // good as well; its time is not used, as the log's is there.
+    annotations.timestamp.take_if(|stamp| trust.roots().iter().any(|root| root.dates(stamp, &layer.payload)));
     let claim = claim(&annotations, "dsseEnvelope", &envelope.to_json(), layer.payload.len())?;
     match &claim.statement {
         Some(statement) if statement.predicate_type == COSIGN_SIGN => {

@@ -193,6 +193,32 @@ async fn a_time_stamp_beside_the_promise_has_to_hold() {
 }
 
 #[tokio::test]
+async fn an_attestation_may_be_dated_as_a_whole() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let managed = ManagedKey::generate().unwrap();
+    let collector = collector(&Settings {
+        roots: vec![root("acme", &sigstore)],
+        keys: vec![key("release", &managed)],
+        ..Settings::default()
+    });
+    let dated = || slsa().with(Knob::TimestampOfTheLayer);
+    for layer in [sigstore.attest_legacy(dated()), sigstore.attest_legacy_with_key(&managed, dated())] {
+        let found = Tag::Att.verified(&collector, layer.unwrap()).await;
+        assert_eq!(found.times, ["2025-06-01T12:00:05Z".parse::<Timestamp>().unwrap()], "the log's alone");
+    }
+    for knob in [Knob::ForeignTimestamp, Knob::TimestampOfAnotherSignature] {
+        let layer = sigstore.attest_legacy(dated().with(knob)).unwrap();
+        assert_eq!(Tag::Att.rejected(&collector, layer).await.0, Code::TIMESTAMP_INVALID);
+    }
+    // Without an entry it is no time that a certificate could be valid at.
+    let layer = sigstore.attest_legacy(dated().with(Knob::NoLogEntry)).unwrap();
+    assert_eq!(Tag::Att.rejected(&collector, layer).await.0, Code::LOG_PROOF_MISSING);
+    // A signature is dated by itself: cosign never dated its payload.
+    let layer = sigstore.sign_legacy(cosign().with(Knob::TimestampOfTheLayer)).unwrap();
+    assert_eq!(Tag::Sig.rejected(&collector, layer).await.0, Code::TIMESTAMP_INVALID);
+}
+
+#[tokio::test]
 async fn a10_1_the_chain_beside_a_signature_is_no_trust() {
     let (ours, theirs) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
     let collector = trusting(&ours);
