@@ -18,6 +18,8 @@ mod keys;
 mod knobs;
 mod legacy;
 mod refreshing;
+mod revoking;
+mod settings_matter;
 mod shapes;
 
 use bytes::Bytes;
