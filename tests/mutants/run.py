@@ -53,8 +53,8 @@ class Bench:
                     yield line.removesuffix(": test"), program, folder
 
     def find(self, kind, test):
-        """The one test of that name: its path in the program, the program, its folder."""
-        found = [entry for entry in self.names[kind] if entry[0].rsplit("::", 1)[-1] == test]
+        """The one test of that name, with as much of its path as tells it from others: its path, the program, its folder."""
+        found = [entry for entry in self.names[kind] if f"::{entry[0]}".endswith(f"::{test}")]
         if len(found) != 1:
             raise mutants.Misfit(f"{len(found)} tests are called `{test}` ({kind}), expected one")
         return found[0]

@@ -35,7 +35,8 @@ pub(super) enum Versions {
     /// v0.3 with an inclusion proof on each entry. Media types are not signed: whoever relabels a bundle v0.1 may leave out
     /// the proof.
     V03,
-    /// What cosign v2 kept in annotations, as v0.1 with one entry: the only one whose proof may be the log's promise.
+    /// What cosign v2 kept in annotations, as v0.1 with one entry: the only one whose proof may be the log's promise, which
+    /// whoever reads the annotations has asked for.
     CosignV2,
     /// v0.1 to v0.3, for the conformance vectors.
     Any,
@@ -186,9 +187,6 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
         if versions == Versions::V03 && !entry.get("inclusionProof").is_some_and(Value::is_object) {
             let found = format!("none on entry {index} of {}", entries.len());
             return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "an inclusion proof on each log entry", found));
-        }
-        if versions == Versions::CosignV2 && !entry.get("inclusionPromise").is_some_and(Value::is_object) {
-            return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "the log's promise on the entry", "none"));
         }
     }
     Ok(())

@@ -120,7 +120,7 @@ pub(super) fn authority_params(name: &str, start: Timestamp) -> Result<Certifica
 }
 
 /// A moment as rcgen takes it, in whole seconds.
-fn date(moment: Timestamp) -> Result<OffsetDateTime> {
+pub(super) fn date(moment: Timestamp) -> Result<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(moment.as_second()).context("putting a time into a certificate")
 }
 

@@ -75,6 +75,8 @@ pub enum Flaw {
     TsaUsageNotCritical,
     /// The TSA's certificate has no extended key usage.
     TsaWithoutUsage,
+    /// The root of the TSA ended a minute after the start.
+    TsaRootExpired,
 }
 
 impl Sigstore {
