@@ -81,11 +81,11 @@ pub(super) fn attestation(
     layer: &CosignLayer,
     checks: &mut Checks,
 ) -> Result<Verified, Fault> {
-    let claim = checks.make(Check::Shape, || attestation_claim(layer))?;
+    let claim = checks.make(Check::Shape, || attestation_claim(trust, layer))?;
     verify(trust, about, claim, checks)
 }
 
-fn attestation_claim(layer: &CosignLayer) -> Result<Claim, Rejection> {
+fn attestation_claim(trust: &Trust, layer: &CosignLayer) -> Result<Claim, Rejection> {
     let envelope = Envelope::read(&layer.payload)?;
     let mut annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
