@@ -267,7 +267,7 @@ impl Checker {
         checks.join(&made);
         // A log's time lies in the future once only: what is rejected for it may verify a second later.
         if !matches!(&result, Err(rejection) if rejection.code == Code::LOG_TIME_INVALID) {
-            let size_bytes = result.as_ref().map_or(3072, Verified::memory_bytes);
+            let size_bytes = result.as_ref().map_or(2048, Verified::memory_bytes);
             let size_bytes = u32::try_from(size_bytes).unwrap_or(u32::MAX);
             self.verdicts.insert(key, Arc::new(Remembered { result: result.clone(), checks: made, size_bytes }));
         }

@@ -88,7 +88,7 @@ impl Verified {
     /// How much memory it takes, in bytes, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
         let annotations = self.aside.annotations.iter().map(|(name, value)| 64 + name.len() + value.len());
-        3072 + self.predicate_bytes + 64 * self.predicate_breadth + annotations.sum::<usize>()
+        2048 + self.predicate_bytes + 64 * self.predicate_breadth + annotations.sum::<usize>()
     }
 
     /// The same with what a payload of cosign v2 says beside its digest.

@@ -170,23 +170,26 @@ async fn a8_2_what_cannot_be_understood_is_2_and_says_what_to_add() {
 
     REF --certificate-identity x --certificate-oidc-issuer https://a.example --signing-algorithm ed25519
     witgate: error: `--signing-algorithm` is of a key, and there is no `--key`
-    witgate: hint: add `--key FILE`, or leave it out: a certificate says its own
+    witgate: hint: add `--key FILE`, or leave out `--signing-algorithm`
 
     REF --key cosign.pub --signing-algorithm ed25519
     witgate: error: `--key` cannot be used: expected `algorithm` to be `ecdsa-sha2-256-nistp256`, which the key is, found `ed25519`
     witgate: hint: leave `--signing-algorithm` out, or name the key that was meant
 
+    REF --certificate-identity x --certificate-oidc-issuer https://a.example --password-file p
+    witgate: error: `--password-file` is of a key, and there is no `--key`
+    witgate: hint: add `--key FILE`, or leave out `--password-file`
+
     REF --key ed25519.pub
-    witgate: error: `--key` cannot be used: expected `algorithm` to say how an Ed25519 key signs messages, found none
+    witgate: error: `--key` cannot be used: expected `algorithm` to say whether an Ed25519 key signs purely or prehashes, found none
     witgate: hint: add `--signing-algorithm ed25519-ph` where messages are signed as cosign does by default, else `ed25519`
 
     REF --key nowhere.pub
-    witgate: error: cannot read `nowhere.pub` of `--key`: No such file or directory (os error 2)
-    witgate: hint: name a file that is there and may be read; paths start at the working folder
+    witgate: error: cannot read `nowhere.pub`: No such file or directory (os error 2)
 
     REF --key trusted_root.json
-    witgate: error: `--key` cannot be used: it is no PEM text: expected a line `-----BEGIN …-----`, found none
-    witgate: hint: write the public key as SPKI PEM, for instance with `cosign public-key` or `witgate key show`
+    witgate: error: cannot use the key `trusted_root.json`: it is no PEM text: expected a line `-----BEGIN …-----`, found none
+    witgate: hint: name a key that `cosign generate-key-pair` or `cosign import-key-pair` wrote
 
     cart.wasm --key cosign.pub
     witgate: error: a file is verified with its bundle
@@ -315,10 +318,14 @@ async fn help_says_where_we_differ() {
 
     Who must have signed:
           --key <FILE>
-              The public key that must have signed: a file with SPKI PEM, as `cosign.pub`; no URL and no KMS
+              The key that must have signed: a file with SPKI PEM, as `cosign.pub`, or with a private key, whose public half
+              is meant; no URL and no KMS
 
           --signing-algorithm <ALGORITHM>
               What the key signs with, such as ecdsa-sha2-256-nistp256 or ed25519-ph; an Ed25519 key does not say it itself
+
+          --password-file <FILE>
+              File with the password of an encrypted private key [default: the environment's COSIGN_PASSWORD]
 
           --certificate-identity <IDENTITY>
               The certificate's one subject alternative name: a URI or an e-mail address, exactly

@@ -119,10 +119,10 @@ async fn of_file(
     config: &Config,
 ) -> anyhow::Result<Looked> {
     let now = Timestamp::now();
-    let bytes = inspect::read(file)?;
     let Some(path) = &trust.bundle else {
         return Err(Misuse::new("a file is verified with its bundle", "add `--bundle FILE`").into());
     };
+    let bytes = inspect::read(file)?;
     let bundle = Bytes::from(small(path)?);
     let collector = Collector::open(settings, &config.data_dir, now).await.map_err(trusted::told)?;
     let begin = Instant::now();
