@@ -100,7 +100,7 @@ fn bundles(criterion: &mut Criterion, runtime: &Runtime) {
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: start };
     let settings = evidence::Settings {
         roots: vec![RootSettings::new("demo", RootSource::Inline(root))],
-        keys: vec![KeySettings::new("release", PemSource::File(pem.clone()))],
+        keys: vec![KeySettings::new("release", PemSource::File(pem))],
         ..evidence::Settings::default()
     };
     let collector = || Collector::new(Trust::load(&settings).expect("the root is one"));

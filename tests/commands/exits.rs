@@ -294,9 +294,19 @@ fn help_names_every_command() {
     let home = tempfile::tempdir().unwrap();
     let (status, out, _) = code(home.path(), &["--help"]);
     assert_eq!(status, Some(0));
-    for command in
-        ["demo", "serve", "admit", "inspect", "verify", "explain", "log", "policy", "dev-registry", "completions"]
-    {
+    for command in [
+        "demo",
+        "serve",
+        "admit",
+        "inspect",
+        "verify",
+        "key",
+        "explain",
+        "log",
+        "policy",
+        "dev-registry",
+        "completions",
+    ] {
         assert!(out.contains(&format!("\n  {command}")), "`{command}` is missing in:\n{out}");
         let (status, help, err) = code(home.path(), &[command, "--help"]);
         assert_eq!(status, Some(0), "{err}");

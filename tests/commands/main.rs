@@ -5,6 +5,7 @@
 mod conformance;
 mod demo;
 mod exits;
+mod keys;
 mod kill;
 mod offline;
 mod readme;

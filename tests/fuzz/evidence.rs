@@ -9,9 +9,12 @@ use witgate::case::{
     Attested, Candidate, CandidateContent, CandidateSource, Candidates, CosignLayer, Digest, Finding, Timestamp,
 };
 use witgate::dev::deployment::{ISSUER, SIGNER};
-use witgate::dev::sigstore::{Content, Knob, Log as Rekor, Sign, Sigstore};
+use witgate::dev::sigstore::{Content, Depth, KeyKind, Knob, Log as Rekor, ManagedKey, OwnAuthority, Sign, Sigstore};
 use witgate::evidence::fuzzing as evidence_fuzzing;
-use witgate::evidence::{Collector, Exhibit, InlineRoot, RevocationList, RootSettings, RootSource, Settings, Trust};
+use witgate::evidence::{
+    AuthoritySettings, Collector, Exhibit, InlinePem, InlineRoot, KeySettings, LogDemand, PemSource, RevocationList,
+    RootSettings, RootSource, Settings, Trust,
+};
 use witgate::registry::fuzzing;
 
 use crate::targets::{BUNDLE, OCI_MANIFEST, manifest};
@@ -36,12 +39,24 @@ pub static EVIDENCE: LazyLock<Honest> = LazyLock::new(|| {
         sigstore.sign(Sign::cosign(Digest::of(&manifest), SIGNER, ISSUER, at).logged_in(log).signing(what)).unwrap()
     };
     let message = || Content::Message { bytes: manifest.clone() };
-    let bundles = vec![
+    let mut bundles = vec![
         sign(Rekor::RekorV1, Content::SignStatement),
         sign(Rekor::RekorV2, Content::SignStatement),
         sign(Rekor::RekorV1, message()),
         sign(Rekor::RekorV2, message()),
     ];
+    // Keys that need no log, and an own authority that needs a time-stamp: without, the same is said without a time, or nothing.
+    let keys = [KeyKind::P256, KeyKind::Ed25519Ph].map(|kind| ManagedKey::of(kind).unwrap());
+    let own = OwnAuthority::new(at, Depth::Intermediate).unwrap();
+    for what in [Content::SignStatement, message()] {
+        let request =
+            || Sign::cosign(Digest::of(&manifest), SIGNER, ISSUER, at).signing(what.clone()).with(Knob::NoLogEntry);
+        for key in &keys {
+            bundles.push(sigstore.sign_with_key(key, request()).unwrap());
+            bundles.push(sigstore.sign_with_key(key, request().with(Knob::TimestampBeside)).unwrap());
+        }
+        bundles.push(sigstore.sign_with_authority(&own, request().with(Knob::TimestampBeside)).unwrap());
+    }
     let legacy =
         |knob: Option<Knob>| knob.into_iter().fold(Sign::cosign(Digest::of(&manifest), SIGNER, ISSUER, at), Sign::with);
     let slsa = || Content::Statement {
@@ -58,7 +73,26 @@ pub static EVIDENCE: LazyLock<Honest> = LazyLock::new(|| {
         .collect();
     let root = InlineRoot { json: sigstore.trusted_root_json(), refreshed_at: at };
     let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new("fuzz", RootSource::Inline(root)) };
-    let collector = Collector::new(Trust::load(&Settings { roots: vec![root], ..Settings::default() }).unwrap());
+    let keys = keys.iter().map(|key| KeySettings {
+        algorithm: Some(key.kind().name().parse().unwrap()),
+        transparency_log: LogDemand::Optional,
+        ..KeySettings::new(key.kind().name(), PemSource::Inline(InlinePem { text: key.public_pem() }))
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, pem: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path
+    };
+    let own = AuthoritySettings {
+        name: "own".into(),
+        chain: file("chain.pem", own.chain_pem()),
+        timestamp_authority: Some(file("tsa.pem", sigstore.timestamp_authority_pem())),
+        root: None,
+        transparency_log: LogDemand::Optional,
+    };
+    let settings = Settings { roots: vec![root], keys: keys.collect(), authorities: vec![own], ..Settings::default() };
+    let collector = Collector::new(Trust::load(&settings).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let now = at + jiff::SignedDuration::from_secs(60);
     let mut honest = Honest { manifest, bundles, layers, findings: Vec::new(), collector, now, runtime };

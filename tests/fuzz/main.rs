@@ -6,6 +6,7 @@
 //! the only target to run. The same seed gives the same inputs on every machine.
 
 mod evidence;
+mod keys;
 mod mutation;
 mod targets;
 mod wascap;
@@ -70,4 +71,5 @@ fn check(target: &Target, bytes: &[u8], which: &str) {
 fn the_honest_seeds_get_through() {
     // Else the targets' properties would hold of parsers that refuse everything.
     targets::honest_inputs_are_believed();
+    keys::honest_keys_are_taken();
 }

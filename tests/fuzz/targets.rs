@@ -34,6 +34,7 @@ use crate::evidence::{
     EVIDENCE, PREDICATES, bundle, cosign_layer, cosign_manifest, cosign_tag, found, layer_content, predicate,
     predicates, revocation_list, revocations,
 };
+use crate::keys::{authority_chain, authority_chains, encrypted_key, encrypted_keys, key_file, key_files};
 use crate::wascap::{
     account, honest_token, nkey, provider_archive, provider_archives, signed_components, verified_token,
     wascap_component, wascap_token,
@@ -103,6 +104,9 @@ pub fn all() -> Vec<Target> {
             pem_key,
             vec![key().public().to_spki_pem().into_bytes(), key().to_pkcs8_pem().as_bytes().to_vec()],
         ),
+        target("key-file", 8, key_file, key_files()),
+        target("encrypted-key", 2, encrypted_key, encrypted_keys()),
+        target("authority-chain", 4, authority_chain, authority_chains()),
         target("revocation-list", 3, revocation_list, vec![revocations()]),
         target("admission-request", 1, admission_request, vec![asked.to_string().into_bytes()]),
         target("case", 40, decided_case, vec![honest_case()]),

@@ -11,6 +11,7 @@ mod door;
 mod host;
 mod identity;
 mod index;
+mod keys;
 mod legacy;
 mod outage;
 mod outage_elsewhere;

@@ -139,6 +139,8 @@ fn settings(args: &Args, config: &Config) -> anyhow::Result<Settings> {
         // A root named by hand is taken as it is: whoever names it answers for its age.
         let root = RootSettings { max_age_s: u64::MAX, ..RootSettings::new(GIVEN, RootSource::File(path.clone())) };
         settings.roots = vec![root];
+        // They may use the logs of a root that is not asked now.
+        settings.authorities.clear();
     }
     if let Some(path) = &args.key {
         let (text, algorithm) = (key::public_half(path, &args.password)?.to_pem(), args.signing_algorithm);

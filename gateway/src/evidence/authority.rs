@@ -192,7 +192,7 @@ pub(super) fn certificates(setting: &'static str, text: &[u8]) -> Result<Vec<Vec
 ///
 /// The verifier of bundles makes a trust anchor of every certificate of a chain without a look at what it is for: a signer's own
 /// certificate among them would be a CA.
-fn authorities(chain: &[Vec<u8>]) -> Result<(), AuthorityFault> {
+pub(super) fn authorities(chain: &[Vec<u8>]) -> Result<(), AuthorityFault> {
     each(CHAIN, chain, |_, certificate| match certificate::may_issue(certificate) {
         true => Ok(()),
         false => Err("a CA that may sign certificates"),

@@ -5,6 +5,8 @@ use sigstore_verify::Error;
 use sigstore_verify::crypto::parse_certificate_info;
 
 use super::claim::Claim;
+use super::foreign_json::Document;
+use super::limits::{BUNDLE_BREADTH_MAX, SIGNATURE_BYTES_MAX};
 use super::rejection::{Fault, Rejection, fault};
 use super::root::Root;
 use super::verify::About;
@@ -57,7 +59,7 @@ fn other_verifier(claim: &Claim) -> Option<Rejection> {
     let entries = claim.bundle.verification_material.tlog_entries.iter();
     let mut entries = entries.filter(|entry| entry.kind_version == KindVersion::HashedRekordV002);
     entries.find_map(|entry| {
-        let body = strict_json::parse(entry.canonicalized_body.as_bytes(), strict_json::MAX_DEPTH).ok()?;
+        let body = BODY.read(entry.canonicalized_body.as_bytes()).ok()?;
         let found = body.pointer("/spec/hashedRekordV002/signature/verifier/keyDetails")?.as_str()?;
         let expected = format!("an entry of Rekor v2 by a `{REKOR_V2_KEY}`");
         let found = (found != REKOR_V2_KEY).then(|| format!("one by a `{found}`: only Rekor v1 takes those"))?;
@@ -65,6 +67,14 @@ fn other_verifier(claim: &Claim) -> Option<Rejection> {
     })
 }
 
+/// An entry's body, read for a message.
+const BODY: Document<'static> = Document {
+    name: "log entry's body",
+    bytes_max: SIGNATURE_BYTES_MAX,
+    breadth_max: BUNDLE_BREADTH_MAX,
+    depth_max: strict_json::MAX_DEPTH,
+    malformed: Code::LOG_ENTRY_MALFORMED,
+};
 /// The one kind of key whose entries in Rekor v2 can be read (sigstore/protobuf-specs `PublicKeyDetails`).
 const REKOR_V2_KEY: &str = "PKIX_ECDSA_P256_SHA_256";
 

@@ -1,7 +1,7 @@
-//! The readers of predicates, with the hash that a wasmCloud token is about, opened to the fuzz targets.
+//! The readers of predicates and keys, with the hash that a wasmCloud token is about, opened to the fuzz targets.
 
 use super::limits::STATEMENT_DEPTH_MAX;
-use super::{predicates, wascap};
+use super::{authority, key_file, predicates, wascap};
 use crate::case::Attested;
 use crate::reason::Code;
 use crate::strict_json;
@@ -15,4 +15,15 @@ pub fn predicate(predicate_type: &str, bytes: &[u8]) -> Option<Result<Attested, 
 /// What a token's hash has to be in these bytes; `None` where they are no module or component that can be read.
 pub fn unsigned_hash(bytes: &[u8]) -> Option<[u8; 32]> {
     wascap::unsigned_hash(bytes)
+}
+
+/// The JSON of an encrypted key once it is held to its limits, as whoever opens it reads it; `None` for what is not opened.
+pub fn encrypted_key(bytes: &[u8]) -> Option<Vec<u8>> {
+    key_file::container(bytes).ok()
+}
+
+/// How many certificates the chain of an own authority has; `None` for what is none.
+pub fn authority_chain(bytes: &[u8]) -> Option<usize> {
+    let chain = authority::certificates(authority::CHAIN, bytes).ok()?;
+    authority::authorities(&chain).is_ok().then_some(chain.len())
 }

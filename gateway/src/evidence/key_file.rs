@@ -165,12 +165,12 @@ fn public_half(pkcs8: &[u8]) -> Result<PublicKey, KeyFileFault> {
         return Err(KeyFileFault::TooLarge { found: pkcs8.len() });
     }
     let spki = SigStoreKeyPair::from_der(pkcs8).and_then(|pair| pair.public_key_to_der());
-    Ok(PublicKey::from_spki(spki.map_err(|_| KeyFileFault::NoKey)?)?)
+    Ok(PublicKey::from_spki(&spki.map_err(|_| KeyFileFault::NoKey)?)?)
 }
 
 /// The JSON of an encrypted key, once it holds what cosign writes and nothing that costs more; written anew, so that whoever
 /// opens it reads what was checked.
-fn container(json: &[u8]) -> Result<Vec<u8>, KeyFileFault> {
+pub(super) fn container(json: &[u8]) -> Result<Vec<u8>, KeyFileFault> {
     let fault = |expected| KeyFileFault::Container { expected };
     if json.len() > ENCRYPTED_KEY_BYTES_MAX {
         return Err(fault("at most 64 KiB of JSON"));
@@ -201,7 +201,7 @@ fn container(json: &[u8]) -> Result<Vec<u8>, KeyFileFault> {
     if length(cipher, "nonce") != Some(NONCE_BYTES) {
         return Err(fault("a nonce of 24 bytes in base64"));
     }
-    if !length(fields, "ciphertext").is_some_and(|bytes| bytes > TAG_BYTES) {
+    if length(fields, "ciphertext").is_none_or(|bytes| bytes <= TAG_BYTES) {
         return Err(fault("a ciphertext in base64"));
     }
     Ok(value.to_string().into_bytes())

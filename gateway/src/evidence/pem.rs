@@ -101,11 +101,14 @@ fn boundary_of(line: &[u8]) -> Result<Option<Boundary<'_>>, ()> {
 fn label_of(rest: &[u8]) -> Result<&str, ()> {
     let label = rest.strip_suffix(b"-----").and_then(|label| std::str::from_utf8(label).ok()).ok_or(())?;
     let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b' ';
-    match !label.is_empty() && label.trim() == label && label.bytes().all(plain) {
+    match (1..=LABEL_BYTES_MAX).contains(&label.len()) && label.trim() == label && label.bytes().all(plain) {
         true => Ok(label),
         false => Err(()),
     }
 }
+
+/// The longest label, in bytes: it is told in messages (the longest in use has 30).
+const LABEL_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -126,6 +129,8 @@ mod tests {
         assert_eq!(read(&format!("subject: a\n{one}\nissuer: b\n{two}text")), Ok(both.clone()));
         assert_eq!(read(&format!("{one}{two}").replace('\n', "\r\n")), Ok(both));
         assert_eq!(read(&format!("{one}{one}{one}")), Err(PemFault::TooMany { max: 2 }));
+        let longest = encode(&"A".repeat(LABEL_BYTES_MAX), b"one");
+        assert!(read(&longest).is_ok());
         assert_eq!(read(""), Err(PemFault::Empty));
         assert_eq!(read(&format!(" {}", one.replace('\n', ""))), Err(PemFault::Empty));
     }
@@ -139,6 +144,7 @@ mod tests {
             one.replace("-----BEGIN PUBLIC KEY-----\n", ""),
             one.replace("PUBLIC KEY", "public key"),
             one.replace("PUBLIC KEY", ""),
+            one.replace("PUBLIC KEY", &"A".repeat(LABEL_BYTES_MAX + 1)),
             one.replace("PUBLIC KEY-----", "PUBLIC KEY----"),
             one.replace("-----BEGIN PUBLIC KEY-----\n", "-----BEGIN PUBLIC KEY-----\n-----BEGIN PUBLIC KEY-----\n"),
             format!("-----\n{one}"),

@@ -101,7 +101,7 @@ impl PublicKey {
             return Err(KeyFault::Private { label: private.label.clone() });
         }
         match &blocks[..] {
-            [block] if block.label == PUBLIC_LABEL => Self::from_spki(block.bytes.to_vec()),
+            [block] if block.label == PUBLIC_LABEL => Self::from_spki(&block.bytes),
             blocks => {
                 let labels = blocks.iter().map(|block| format!("`{}`", block.label)).collect::<Vec<_>>();
                 Err(KeyFault::NotPublic { found: labels.join(", ") })
@@ -110,9 +110,9 @@ impl PublicKey {
     }
 
     /// Reads a `SubjectPublicKeyInfo` (RFC 5280, 4.1.2.7).
-    pub(super) fn from_spki(der: Vec<u8>) -> Result<Self, KeyFault> {
+    pub(super) fn from_spki(der: &[u8]) -> Result<Self, KeyFault> {
         let encoding = |found: &str| KeyFault::Encoding { found: found.to_owned() };
-        let Ok(([], parsed)) = SubjectPublicKeyInfo::from_der(&der) else {
+        let Ok(([], parsed)) = SubjectPublicKeyInfo::from_der(der) else {
             return Err(encoding("bytes that are none"));
         };
         let algorithms = algorithms_of(&parsed)?;
@@ -124,7 +124,7 @@ impl PublicKey {
             }
         }
         // The verifier's own reading, which is DER to the letter: two ways to write one key would be two ids for it.
-        let spki = DerPublicKey::new(der.clone());
+        let spki = DerPublicKey::new(der.to_vec());
         let key = VerificationKey::from_spki(&spki).map_err(|error| encoding(&error.to_string()))?;
         validate_raw_public_key(key.scheme(), raw).map_err(|error| encoding(&error.to_string()))?;
         Ok(Self { spki, algorithms })

@@ -16,6 +16,7 @@ use super::{Made, ManagedKey, Sigstore};
 use crate::case::{CosignLayer, Digest};
 
 /// Under which of cosign's tags a layer lies.
+#[derive(Clone, Copy)]
 pub(super) enum Tag {
     Signature,
     Attestation,
