@@ -36,7 +36,7 @@ test_admitted if {
 		with data.witgate.grants as [rule]
 }
 
-test_nothing_admits_by_default if {
+test_a4_3_nothing_is_admitted_by_default if {
 	not admission.admit with input as {}
 	not admission.admit with input as own(shop) with data.witgate.signatures as []
 		with data.witgate.grants as []
@@ -164,6 +164,37 @@ test_warns_of_every_version if {
 	warn := admission.warn with input as own(shop) with data.witgate.signatures as signatures
 		with data.witgate.grants as [open]
 	codes(warn) == {"grant-without-version"}
+}
+
+# What must be there is asked for itself: here no reason can be put into words, and nobody is admitted all the same.
+test_a4_3_each_condition_of_admission_refuses_without_a_reason if {
+	admitted(own(shop), [rule])
+	unsigned := object.union(object.remove(own(shop), ["evidence"]), {"evidence": {"findings": []}})
+	silent(unsigned, [rule]) with data.witgate.versions as []
+	silent(own(shop), [rule]) with data.witgate.vulnerabilities as [{"references": ["*"], "signers": [{"key": "release"}]}]
+	silent(own(shop), [rule]) with data.witgate.versions as [{"references": ["*"]}]
+	silent(object.union(object.remove(own(shop), ["caller"]), {"caller": {"kind": "x509-svid"}}), [rule])
+}
+
+admitted(asked, grants) if {
+	admission.admit with input as asked with data.witgate.signatures as signatures
+		with data.witgate.grants as grants
+}
+
+silent(asked, grants) if {
+	admission.refuse == set() with input as asked with data.witgate.signatures as signatures
+		with data.witgate.grants as grants
+	not admitted(asked, grants)
+}
+
+# Another file of the package may add to `refuse` (see `own_rules_test.rego`), and what it adds refuses.
+test_a4_3_a_reason_of_another_file_refuses if {
+	admitted(own(shop), [rule])
+	asked := object.union(own(shop), {"refused_by_an_own_rule": true})
+	not admitted(asked, [rule])
+	refuse := admission.refuse with input as asked with data.witgate.signatures as signatures
+		with data.witgate.grants as [rule]
+	codes(refuse) == {"own-rule"}
 }
 
 revoked_finding := {

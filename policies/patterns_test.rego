@@ -6,7 +6,7 @@ test_name_and_its_folders if {
 	patterns.covering("ghcr.io/acme/cart") == {"ghcr.io/acme/cart", "ghcr.io/acme/*", "ghcr.io/*"}
 }
 
-test_nothing_beside if {
+test_a9_1_nothing_beside_a_folder if {
 	not "ghcr.io/acme/*" in patterns.covering("ghcr.io/acme-evil/cart")
 	not "ghcr.io/acme/*" in patterns.covering("ghcr.io/acme")
 	not "ghcr.io/acme/*" in patterns.covering("ghcr.io/acme/")

@@ -76,7 +76,7 @@ test_a4_1_another_type_of_statement_does_not_count if {
 	contains(reason.detail, "`sha256:of-builder` says `https://spdx.dev/Document`")
 }
 
-test_a_signature_is_no_attestation if {
+test_a4_1_a_signature_is_no_attestation if {
 	not allowed([entry], [object.union(by_key("builder", statement), {"kind": "signature"})])
 }
 

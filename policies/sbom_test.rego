@@ -68,6 +68,9 @@ test_a_bill_must_be_there if {
 
 test_a4_3_a_bill_without_packages_is_not_clean if {
 	not allowed([entry([], [])], [by_key("builder", {"type": "sbom"})])
+	every packages in [null, {}, "none", 0, false] {
+		not allowed([entry([], [])], [by_key("builder", listing(packages))])
+	}
 }
 
 test_one_clean_bill_does_not_clean_another if {

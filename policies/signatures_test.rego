@@ -88,7 +88,7 @@ test_each_rejected_candidate_is_told if {
 	contains(reason.detail, "`sha256:1` rejected: subject-mismatch; `sha256:2` rejected: log-proof-missing")
 }
 
-test_attestation_is_no_signature if {
+test_a4_1_an_attestation_is_no_signature if {
 	finding := object.union(signed(keyless(github, "uri", workflow, {})), {"kind": "attestation"})
 	refuse := signing.refuse with input as found([finding]) with data.witgate.signatures as [entry([acme])]
 	codes(refuse) == {"no-verified-signature"}
@@ -102,7 +102,7 @@ test_rejected_beside_good_does_not_matter if {
 	signing.allowed with input as case with data.witgate.signatures as [entry([acme])]
 }
 
-test_no_entry_for_the_reference if {
+test_a8_2_no_entry_for_the_reference_is_nobody if {
 	other := {"references": ["ghcr.io/other/*"], "identities": [acme]}
 	refuse := signing.refuse with input as by_uri(workflow) with data.witgate.signatures as [other]
 	codes(refuse) == {"identity-mismatch"}
@@ -112,7 +112,7 @@ test_no_entry_for_the_reference if {
 	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as []
 }
 
-test_empty_list_matches_nobody if {
+test_a8_2_an_empty_list_matches_nobody if {
 	refuse := signing.refuse with input as by_uri(workflow) with data.witgate.signatures as [entry([])]
 	codes(refuse) == {"identity-mismatch"}
 	some reason in refuse
@@ -127,7 +127,7 @@ test_entries_are_anded if {
 	signing.allowed with input as both with data.witgate.signatures as entries
 }
 
-test_wrong_issuer if {
+test_a9_3_the_right_subject_of_another_issuer_is_told if {
 	case := by(keyless("https://evil.example", "uri", workflow, {}))
 	refuse := signing.refuse with input as case with data.witgate.signatures as [entry([acme])]
 	codes(refuse) == {"issuer-mismatch"}
@@ -136,12 +136,12 @@ test_wrong_issuer if {
 	endswith(reason.detail, sprintf("(issuer `https://evil.example`), policy wants issuer `%s`", [github]))
 }
 
-test_halves_of_two_identities_are_none if {
+test_a9_3_halves_of_two_identities_are_none if {
 	case := by(keyless("https://accounts.example", "uri", workflow, {}))
 	not signing.allowed with input as case with data.witgate.signatures as [entry([acme, mail])]
 }
 
-test_claims if {
+test_a9_3_claims_are_there_and_equal if {
 	wanted := object.union(acme, {"claims": {"runner_environment": "github-hosted", "build_trigger": "push"}})
 	good := {"runner_environment": "github-hosted", "build_trigger": "push", "token_subject": "x"}
 	signing.allowed with input as by(keyless(github, "uri", workflow, good)) with data.witgate.signatures as [entry([wanted])]
@@ -154,7 +154,7 @@ test_claims if {
 	}
 }
 
-test_kinds_never_mix if {
+test_a9_2_kinds_never_mix if {
 	as_mail := by(keyless(github, "email", workflow, {}))
 	exact := {"issuer": github, "san": {"kind": "uri", "value": workflow}}
 	not signing.allowed with input as as_mail with data.witgate.signatures as [entry([exact])]
@@ -162,7 +162,7 @@ test_kinds_never_mix if {
 	not signing.allowed with input as as_uri with data.witgate.signatures as [entry([mail])]
 }
 
-test_look_alikes_never_match if {
+test_a9_1_look_alikes_never_match if {
 	every value in [
 		"https://github.com/acme",
 		"https://github.com/acme/",
@@ -197,13 +197,101 @@ test_look_alikes_never_match if {
 	}
 }
 
-test_exact_is_exact if {
+test_a9_1_exact_is_exact if {
 	exact := {"issuer": github, "san": {"kind": "uri", "value": workflow}}
 	signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([exact])]
 	not signing.allowed with input as by_uri(concat("", [workflow, "0"])) with data.witgate.signatures as [entry([exact])]
 }
 
-test_hosts_with_empty_labels_never_match if {
+eight_times(text) := concat("", [text, text, text, text, text, text, text, text])
+
+# 4096 letters.
+long := eight_times(eight_times(eight_times("xxxxxxxx")))
+
+# Each condition of `plain_uri` by one URI that breaks it alone.
+test_a9_1_a_uri_that_can_be_read_in_two_ways_is_none if {
+	signing.plain_uri("https://h.example:8443/a/b@refs/heads/x")
+	every uri in [
+		concat("", ["https://h/", long]),
+		"https://h",
+		"https://h/x/",
+		"https//h/x",
+		"://h/x",
+		"HTTPS://h/x",
+		"https:/h/x/y",
+		"https://u@h/x",
+		"https://H/x",
+		"https://h%41/x",
+		"https:///x/y",
+		"https://.h/x",
+		"https://h./x",
+		"https://h..i/x",
+		"https://h.:1/x",
+		"https://h/x y",
+		"https://h/x\n",
+		"https://h/x\u0000",
+		"https://h/\u00fc",
+		"https://h/x\\y",
+		"https://h/x%2Fy",
+		"https://h/x%2ey",
+		"https://h/x%5Cy",
+		"https://h/x%252f",
+		"https://h/x%00",
+		"https://h/x%0a",
+		"https://h/x%0D",
+		"https://h/./x",
+		"https://h/x/../y",
+	] {
+		not signing.plain_uri(uri)
+	}
+}
+
+test_a9_1_an_address_that_can_be_read_in_two_ways_is_none if {
+	signing.plain_email("ci+x@acme.example")
+	every address in [
+		concat("", ["a@", long]),
+		"ci",
+		"@acme.example",
+		"ci@",
+		"a@b@acme.example",
+		"ci@acme.example\n",
+		"c i@acme.example",
+		"\u0000@acme.example",
+	] {
+		not signing.plain_email(address)
+	}
+}
+
+test_a9_1_a_spiffe_id_that_can_be_read_in_two_ways_is_none if {
+	signing.plain_spiffe("spiffe://prod.example/ns/shop")
+	every id in ["https://prod.example/ns/shop", "prod.example/ns/shop", "spiffe://prod.example/ns//shop", "spiffe://prod.example/ns/shop?x", "spiffe://prod:1/x"] {
+		not signing.plain_spiffe(id)
+	}
+}
+
+test_a9_2_a_pattern_is_of_its_kind_only if {
+	uris := {"issuer": github, "san": {"kind": "uri", "regExp": "https://github\\.com/acme/.*"}}
+	not signing.allowed with input as by(keyless(github, "email", workflow, {})) with data.witgate.signatures as [entry([uris])]
+	mails := {"issuer": github, "san": {"kind": "email", "regExp": ".*@acme\\.example"}}
+	not signing.allowed with input as by(keyless(github, "uri", "https://h/x@acme.example", {}))
+		with data.witgate.signatures as [entry([mails])]
+	ids := {"issuer": github, "san": {"kind": "spiffe", "regExp": "https://github\\.com/acme/.*"}}
+	not signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([ids])]
+}
+
+test_a8_2_a_threshold_of_0_wants_a_signature_all_the_same if {
+	wanted := object.union(entry([acme]), {"threshold": 0})
+	not signing.allowed with input as found([]) with data.witgate.signatures as [wanted]
+}
+
+test_a26_1_a_rejected_signature_is_nothing if {
+	rejected := object.union(signed(keyless(github, "uri", workflow, {})), {"status": "rejected", "code": "log-unknown", "detail": ""})
+	not signing.allowed with input as found([rejected]) with data.witgate.signatures as [entry([acme])]
+	refuse := signing.refuse with input as found([rejected]) with data.witgate.signatures as [entry([acme])]
+	codes(refuse) == {"no-verified-signature"}
+}
+
+test_a9_1_hosts_with_empty_labels_never_match if {
 	every host in [".github.com", "github..com", "github.com.:443", ""] {
 		not signing.plain_uri(concat("", ["https://", host, "/acme/x"]))
 	}
@@ -256,7 +344,7 @@ test_about_the_artifact_itself if {
 	signing.allowed with input as by(key("a")) with data.witgate.signatures as [wanted]
 }
 
-test_patterns_match_in_full if {
+test_a9_1_patterns_match_in_full if {
 	pattern := {"issuer": github, "san": {"kind": "uri", "regExp": "https://github\\.com/acme/c.*"}}
 	signing.allowed with input as by_uri(workflow) with data.witgate.signatures as [entry([pattern])]
 	not signing.allowed with input as by_uri(concat("", ["https://evil.example/", workflow]))
@@ -274,7 +362,7 @@ test_certificate_of_an_own_authority if {
 	not signing.allowed with input as by(signer) with data.witgate.signatures as [entry([named("own", "email", "spiffe://prod/ci/a")])]
 }
 
-test_issuer_pattern_matches_in_full if {
+test_a9_3_an_issuers_pattern_matches_in_full if {
 	tenants := {"issuerRegExp": "https://id\\.example/[a-z]+", "san": acme.san}
 	case := by(keyless("https://id.example/acme", "uri", workflow, {}))
 	signing.allowed with input as case with data.witgate.signatures as [entry([tenants])]

@@ -103,6 +103,7 @@ test_a4_3_absent_fields_refuse if {
 	every field in ["finished_at", "vulnerabilities"] {
 		not allowed(entry, [by_key("scanner", object.remove(scan("2026-01-01T12:00:00Z", []), [field]))])
 	}
+	not allowed(entry, [by_key("scanner", scan("2026-01-01T12:00:00Z", {}))])
 	every field in ["id", "severity"] {
 		not allowed(object.remove(entry, ["vex"]), [scanned([object.remove(high, [field])])])
 	}

@@ -142,6 +142,7 @@ test_only_what_verified_stands_in if {
 		"source": {"via": "component", "name": "wasmcloud_jwt"},
 	}
 	refused(case(before, [rejected]), [entry], signatures, {"no-verified-signature"})
+	refused(case(before, [object.union(token, rejected)]), [entry], signatures, {"no-verified-signature"})
 	refused(case(before, []), [entry], signatures, {"no-verified-signature"})
 	# Neither another kind of finding by such a key, nor a token by another kind of signer.
 	attested := object.union(token, {"kind": "attestation"})

@@ -80,8 +80,15 @@ fn in_file(path: Option<&Path>) -> String {
 }
 
 /// Variables that belong to the command line, not to the configuration.
-const NOT_CONFIGURATION: &[&str] =
-    &["WITGATE_CONFIG", "WITGATE_OUTPUT", "WITGATE_SERVER", "WITGATE_CONFORMANCE_DIR", "WITGATE_UPDATE"];
+const NOT_CONFIGURATION: &[&str] = &[
+    "WITGATE_CONFIG",
+    "WITGATE_OUTPUT",
+    "WITGATE_SERVER",
+    "WITGATE_REGISTRY_PASSWORD",
+    "WITGATE_REGISTRY_TOKEN",
+    "WITGATE_CONFORMANCE_DIR",
+    "WITGATE_UPDATE",
+];
 
 impl Config {
     /// Reads `file` if given, overlays `environment` (`WITGATE_LISTEN__CALLERS` is `listen.callers`), then `data_dir`.
@@ -166,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_do_not_load() {
+    fn a8_2_unknown_keys_do_not_load() {
         assert!(load("[listen]\ncaller = \"127.0.0.1:1\"\n", &[]).is_err());
         assert!(load("", &[("WITGATE_LISTEN__CALLER", "127.0.0.1:2")]).is_err());
         assert!(load("[polcy]\n", &[]).is_err());

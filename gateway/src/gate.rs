@@ -10,7 +10,7 @@ use crate::admission::{About, Admission, Asked};
 use crate::audit::{self, Audit, Receipt};
 use crate::case::{Case, Digest, Evidence, Mode, Scope, Timestamp, TrustFacts, TrustKind};
 use crate::config::Config;
-use crate::evidence::{self, Collector, Exhibit, Upkeep};
+use crate::evidence::{self, Collector, Examination, Exhibit, Upkeep};
 use crate::handover::{self, Handover};
 use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
@@ -111,12 +111,7 @@ impl EvidenceStage {
     /// # Errors
     /// An outage of the registry, of the revocation list, or of the verifier's threads.
     pub async fn collect(&self, artifact: &Artifact, who: &[&str], now: Timestamp) -> Result<Evidence, Outage> {
-        let standing = self.collector.standing();
-        standing.usable(now)?;
-        let candidates = self.registry.candidates(artifact).await?;
-        let revoked = standing.revoked(who, artifact.facts());
-        let evidence = self.collector.examine_under(standing, exhibit(artifact), candidates, now).await?;
-        Ok(Evidence { revoked, ..evidence })
+        Ok(examine(&self.registry, &self.collector, artifact, who, now).await?.into_evidence())
     }
 
     /// What is wrong with the trust without stopping answers, by the name of root or list.
@@ -146,8 +141,27 @@ impl EvidenceStage {
     }
 }
 
+/// Finds every candidate for `artifact`, then examines each under what is believed now.
+///
+/// # Errors
+/// As [`EvidenceStage::collect`].
+pub(crate) async fn examine(
+    registry: &Registry,
+    collector: &Collector,
+    artifact: &Artifact,
+    who: &[&str],
+    now: Timestamp,
+) -> Result<Examination, Outage> {
+    let standing = collector.standing();
+    standing.usable(now)?;
+    let candidates = registry.candidates(artifact).await?;
+    let revoked = standing.revoked(who, artifact.facts());
+    let examination = collector.investigate(standing, exhibit(artifact), candidates, now).await?;
+    Ok(examination.with_revoked(revoked))
+}
+
 /// What evidence about an artifact has to be about.
-pub(crate) fn exhibit(artifact: &Artifact) -> Exhibit {
+fn exhibit(artifact: &Artifact) -> Exhibit {
     Exhibit::of(artifact.manifest().clone()).through(artifact.indexes()).with_component(artifact.component().cloned())
 }
 

@@ -128,6 +128,80 @@ fn usage_and_configuration_are_2() {
 }
 
 #[test]
+fn a8_2_a_rule_or_a_setting_that_is_misspelt_is_exit_2() {
+    let home = tempfile::tempdir().unwrap();
+    let policies = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies");
+    let data = home.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let identity = serde_json::json!({"issuer": "https://i.example", "san": {"kind": "uri", "value": "https://h/x"}});
+    let entry = |identities: serde_json::Value| serde_json::json!({"references": ["*"], "identities": identities});
+    let lists = |list: &str, entry: serde_json::Value| serde_json::json!({"witgate": {list: [entry]}}).to_string();
+    let without_issuer = serde_json::json!([{"san": {"kind": "uri", "value": "https://h/x"}}]);
+    let any = serde_json::json!([{"issuer": "*", "san": {"kind": "uri", "value": "https://h/x"}}]);
+    let misspelt =
+        serde_json::json!([{"issuer": "https://i.example", "subjectRegexp": "https://h/x", "subjectType": "uri"}]);
+    let mut typo = entry(serde_json::json!([identity]));
+    typo["thresholds"] = 2.into();
+    let config = home.path().join("witgate.toml");
+    std::fs::write(&config, format!("[policy]\ndata = \"{}\"\n", data.display())).unwrap();
+    let check = |document: String| {
+        std::fs::write(data.join("data.json"), document).unwrap();
+        let (checked, _, err) = code(home.path(), &["policy", "check", policies, "--data", data.to_str().unwrap()]);
+        // Who asks for one decision loads the same: nothing is decided on half of the rules.
+        let asked = ["admit", "127.0.0.1:1/acme/cart:1", "--config", config.to_str().unwrap()];
+        (checked, code(home.path(), &asked).0, err)
+    };
+    for (document, words) in [
+        (lists("signature", entry(serde_json::json!([identity]))), "signatures"),
+        (lists("signatures", typo), "unknown field"),
+        (lists("signatures", entry(misspelt)), "unknown field `subjectRegexp`"),
+        (lists("signatures", entry(without_issuer)), "issuer"),
+        (lists("signatures", entry(any)), "compared exactly"),
+    ] {
+        let (checked, asked, err) = check(document.clone());
+        assert_eq!((checked, asked), (Some(2), Some(2)), "{document}: {err}");
+        assert!(err.contains(words), "{document}: {err}");
+    }
+    // An empty list is no mistake: it names nobody.
+    for document in
+        [lists("signatures", entry(serde_json::json!([]))), lists("signatures", entry(serde_json::json!([identity])))]
+    {
+        let (checked, _, err) = check(document);
+        assert_eq!(checked, Some(0), "{err}");
+    }
+    for text in [
+        "[evidense]\n",
+        "[[evidence.root]]\nname = \"x\"\ntrusted_root = \"x\"\n",
+        "[evidence]\nrevocation = { file = \"x\" }\n",
+        "[identity]\ntrust_domain = [\"a\"]\ncallers = []\n",
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let (status, _, err) = code(home.path(), &["serve", "--config", config.to_str().unwrap()]);
+        assert_eq!(status, Some(2), "{text}: {err}");
+    }
+}
+
+#[test]
+fn a22_2_a_revocation_list_that_cannot_be_used_starts_nothing_and_is_exit_2() {
+    let home = tempfile::tempdir().unwrap();
+    let (file, config) = (home.path().join("revoked.json"), home.path().join("witgate.toml"));
+    std::fs::write(&config, format!("[evidence.revocations]\nfile = \"{}\"\n", file.display())).unwrap();
+    for text in
+        [None, Some("{}"), Some(""), Some("{\"version\":1,\"issued_at\":\"2999-01-01T00:00:00Z\",\"entries\":[]}")]
+    {
+        let _ = std::fs::remove_file(&file);
+        if let Some(text) = text {
+            std::fs::write(&file, text).unwrap();
+        }
+        for command in [&["serve"] as &[&str], &["admit", "127.0.0.1:1/acme/cart:1"]] {
+            let (status, _, err) = code(home.path(), &[command, &["--config", config.to_str().unwrap()]].concat());
+            assert_eq!(status, Some(2), "{text:?}: {err}");
+            assert!(err.contains("revoked.json") && err.contains("witgate: hint: "), "{err}");
+        }
+    }
+}
+
+#[test]
 fn inspect_tells_what_a_file_is() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("good.wasm");

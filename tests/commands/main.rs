@@ -11,6 +11,7 @@ mod offline;
 mod readme;
 mod served;
 mod telemetry;
+mod verify;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -39,7 +39,7 @@ fn the_two_commands_stand_as_ci_runs_them() {
 }
 
 /// Splits a line at spaces, minding single quotes: enough for the tour.
-fn shell_words(line: &str) -> Vec<String> {
+pub(super) fn shell_words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
     for c in line.chars() {
         match c {

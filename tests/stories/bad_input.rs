@@ -172,7 +172,7 @@ async fn unreadable_components_are_refused_though_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bundles_that_vouch_for_nothing_are_listed_as_rejected() {
+async fn a26_1_bundles_that_vouch_for_nothing_are_listed_as_rejected() {
     let world = World::start().await;
     let other = world.publish("other", components::command("other\n")).await;
     let unsigned =
@@ -207,7 +207,27 @@ async fn bundles_that_vouch_for_nothing_are_listed_as_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_good_bundle_among_bad_ones_admits() {
+async fn a26_4_what_an_asker_calls_its_program_changes_nothing() {
+    let world = World::start().await;
+    let unsigned = world.publish_signed("unsigned", components::command("hello\n"), SignedBy::Nobody).await;
+    let good = world.publish("good", components::command("good\n")).await;
+    for agent in ["cosign/v3.0.2", "cosign", "notation/1.3.0", "Harbor", "witgate-host/0.1.0", "GoogleHC/1.0", "-"] {
+        let ask = async |reference: &str| {
+            let request = world.host.client().post(world.host.url("/v1/admissions")).json(&about(reference));
+            let answer = request.header("user-agent", agent).send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        };
+        let (status, body) = ask(&unsigned.reference).await;
+        assert_eq!((status, &body["reasons"][0]["code"]), (403, &json!("no-verified-signature")), "{agent}: {body}");
+        assert_eq!(ask(&good.reference).await.0, 200, "{agent}");
+        let component = world.host.url(&format!("/v1/components/{}", good.component));
+        let bytes = world.host.client().get(component).header("user-agent", agent).send().await.unwrap();
+        assert_eq!(bytes.status(), 403, "{agent} got bytes without a ticket");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a26_2_one_good_bundle_among_bad_ones_admits() {
     let world = World::start().await;
     let other = world.publish("other", components::command("other\n")).await;
     let pushed = world.publish_signed("mixed", components::command("hello\n"), SignedBy::Nobody).await;

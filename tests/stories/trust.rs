@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use witgate::case::Timestamp;
-use witgate::dev::deployment::{ISSUER, SIGNER, host_id};
+use witgate::dev::deployment::{ISSUER, SIGNER, gateway_id, host_id};
 use witgate::dev::registry::push::Pushed;
 use witgate::dev::registry::{Fault, Match, Rule, Target};
 use witgate::dev::sigstore::Sigstore;
 use witgate::dev::tuf::{Release, TufRepository};
 use witgate::telemetry::{Settings, Telemetry};
+use witgate_host_hook::client::{Answer, Gateway, Timeouts};
 use witgate_tests::{PATIENCE, World, components, policy_folder, ticket_id};
 
 fn ahead(seconds: i64) -> Timestamp {
@@ -165,6 +167,73 @@ async fn a22_1_the_background_task_sees_a_new_list_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a22_3_a_host_with_its_own_copy_is_decided_anew_once_the_digest_is_revoked() {
+    let (world, list) = world(3600, 3600).await;
+    let pushed = publish(&world, "copied").await;
+    let host = world.deployment.registry.host();
+    let references = [pushed.reference.clone(), format!("{host}/demo/copied@{}", pushed.manifest)];
+    let component = pushed.component.to_string();
+    // The host fetches the bytes and keeps them; it asks again by tag and by digest, and both answers are held.
+    let mut tickets = Vec::new();
+    for reference in &references {
+        let granted = world.host.admit(reference).await;
+        assert_eq!(granted.status, 200, "{}", granted.body);
+        tickets.push(ticket_id(&granted));
+    }
+    let head = async |ticket: Option<&str>| {
+        let mut request = world.host.client().head(world.host.url(&format!("/v1/components/{component}")));
+        if let Some(ticket) = ticket {
+            request = request.header("witgate-ticket", ticket);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((head(Some(&tickets[0])).await, head(None).await), (200, 403));
+    revoke(&list, Timestamp::now(), &json!([{"kind": "component", "digest": pushed.component, "reason": "hole"}]));
+    look(&world).await;
+    for ticket in &tickets {
+        assert_eq!(head(Some(ticket)).await, 403, "asking for the head is asking for the bytes");
+    }
+    for reference in &references {
+        let before = world.log_size().await;
+        let refused = world.host.admit(reference).await;
+        assert_eq!((refused.status, refused.codes()), (403, vec!["revoked"]), "{}", refused.body);
+        assert!(refused.body["ticket"].is_null());
+        assert_eq!(world.log_size().await, before + 1, "a decision of its own");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_1_a_ticket_in_a_hosts_hands_ends_with_its_life() {
+    let (world, list) = world(3600, 3600).await;
+    let pushed = publish(&world, "in-hand").await;
+    let gateway = Gateway::connect(witgate_host_hook::client::Settings {
+        url: world.deployment.service.callers_url(),
+        gateway_id: gateway_id(),
+        ticket_keys: vec![world.deployment.ticket_key()],
+        log_key: None,
+        workload_api: world.deployment.host_identity.endpoint(),
+        timeouts: Timeouts::default(),
+    })
+    .await
+    .unwrap();
+    let admitted = async || match gateway.admit(&pushed.reference, &[]).await.unwrap() {
+        Answer::Admitted(admitted) => Ok(admitted.ticket),
+        Answer::Refused(refused) => Err(refused.reasons.iter().map(|reason| reason.code.clone()).collect::<Vec<_>>()),
+    };
+    let (first, second) = (admitted().await.unwrap(), admitted().await.unwrap());
+    let bytes = gateway.component(&first).await.unwrap();
+    revoke(&list, Timestamp::now(), &json!([{"kind": "component", "digest": pushed.component, "reason": "hole"}]));
+    look(&world).await;
+    // docs/revocation.md: with the bytes it may still start a workload, until it ends; then never again.
+    let life_s = i64::from(world.deployment.config.handover.ticket_life_s);
+    assert!(gateway.take(&first, &bytes, Timestamp::now()).is_ok());
+    assert!(gateway.take(&first, &bytes, Timestamp::now()).is_err(), "an old ticket, once more");
+    assert!(gateway.take(&second, &bytes, ahead(life_s + 61)).is_err(), "past its life");
+    assert!(gateway.component(&second).await.is_err(), "the gateway gives no bytes for it");
+    assert_eq!(admitted().await.err().unwrap(), ["revoked"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a22_2_a_list_that_cannot_be_read_or_is_too_old_is_an_outage_and_never_not_revoked() {
     let (world, list) = world(3600, 120).await;
     let pushed = publish(&world, "stale").await;
@@ -207,6 +276,28 @@ async fn a22_2_a_list_past_its_age_answers_503() {
     revoke(&list, Timestamp::now(), &json!([]));
     look(&world).await;
     assert_eq!(world.host.admit(&pushed.reference).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a22_2_a_held_admission_ends_with_the_list_it_rests_on() {
+    let late_s = Arc::new(AtomicI64::new(0));
+    let (mut list, clock) = (PathBuf::new(), Arc::clone(&late_s));
+    let world = World::with(|setup| {
+        list = setup.folder.join("revoked.json");
+        revoke(&list, ahead(-60), &json!([]));
+        let table = format!("file = \"{}\"\nmax_age_s = 120\n", list.display());
+        setup.more = format!("[evidence]\nrefresh_s = 3600\n\n[evidence.revocations]\n{table}");
+        setup.clock = Arc::new(move || ahead(clock.load(Ordering::Relaxed)));
+    })
+    .await;
+    let pushed = publish(&world, "held-by-list").await;
+    let by_digest = format!("{}/demo/held-by-list@{}", world.deployment.registry.host(), pushed.manifest);
+    let granted = world.host.admit(&by_digest).await;
+    assert_eq!(granted.status, 200, "{}", granted.body);
+    assert_eq!(world.host.admit(&by_digest).await.decision(), granted.decision(), "held for ten minutes");
+    late_s.store(100, Ordering::Relaxed);
+    let reply = world.host.admit(&by_digest).await;
+    assert_eq!((reply.status, reply.body["peer"].as_str()), (503, Some("revocations")), "{}", reply.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_never_goes_back() {
+    fn a23_2_what_was_written_is_read_and_never_goes_back() {
         let folder = tempfile::tempdir().unwrap();
         let signer = Signer::new("a.example/1", &[1; 32]).unwrap();
         let anchor = Anchor::new(&folder.path().join("made/on/demand"), signer.verifier());

@@ -573,7 +573,7 @@ async fn a_crash_at_any_step_loses_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_rolled_back_database_is_refused_and_a_new_incarnation_goes_on() {
+async fn a23_2_a_rolled_back_database_is_refused_and_a_new_incarnation_goes_on() {
     let mut log = TestLog::new();
     let backup = tempfile::tempdir().unwrap();
     let audit = log.open().await;
@@ -615,7 +615,7 @@ async fn a_rolled_back_database_is_refused_and_a_new_incarnation_goes_on() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_gone_or_has_another_history_is_refused() {
+async fn a23_2_a_database_that_is_gone_or_has_another_history_is_refused() {
     let log = TestLog::new();
     let audit = log.open().await;
     append(&audit).await.unwrap();
@@ -746,7 +746,7 @@ async fn an_anchor_out_of_reach_is_an_outage() {
 }
 
 #[tokio::test]
-async fn a_foreign_or_newer_anchor_stops_a_running_log() {
+async fn a23_2_a_foreign_or_newer_anchor_stops_a_running_log() {
     let log = TestLog::new();
     let audit = log.open().await;
     append(&audit).await.unwrap();

@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::one_command::OneCommand;
 use super::{Global, Output};
 use crate::case::{Reference, Surface, Timestamp};
 use crate::evidence::{self, WascapCarrier, WascapReport, WascapStatus};
-use crate::registry::Registry;
 use crate::surface;
 
 /// Flags of `witgate inspect`.
@@ -89,8 +89,8 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<Bytes> {
 async fn fetch(text: &str, global: &Global) -> anyhow::Result<Bytes> {
     let config = global.configuration()?;
     let reference: Reference = text.parse()?;
-    let registry = Registry::open(&config.registry, &config.data_dir.join("cache"))?;
-    let artifact = registry.resolve(&reference, Timestamp::now()).await?;
+    let once = OneCommand::open(&config.registry)?;
+    let artifact = once.registry().resolve(&reference, Timestamp::now()).await?;
     match artifact.component() {
         Some(bytes) => Ok(bytes.clone()),
         None => {

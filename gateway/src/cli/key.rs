@@ -76,6 +76,11 @@ pub(crate) fn public_half(file: &Path, password: &Password) -> anyhow::Result<Pu
 }
 
 impl Password {
+    /// Whether a flag says where it is.
+    pub(crate) fn is_given(&self) -> bool {
+        self.password_file.is_some()
+    }
+
     /// The password, if there is one; a file's last line break is none of it.
     fn read(&self) -> anyhow::Result<Option<Zeroizing<Vec<u8>>>> {
         let Some(file) = &self.password_file else {

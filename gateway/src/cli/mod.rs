@@ -12,6 +12,7 @@ mod files;
 mod inspect;
 mod key;
 pub mod log;
+mod one_command;
 pub mod policy;
 mod serve;
 mod verify;
@@ -81,8 +82,7 @@ enum Command {
     Admit(admit::Args),
     /// List what a component imports and exports
     Inspect(inspect::Args),
-    /// Check the signatures of a component; no policy, no record
-    Verify(verify::Args),
+    Verify(Box<verify::Args>),
     /// Show what a key is: its algorithm, its id, its public half
     Key(key::Args),
     /// Answer sigstore-conformance: one bundle, verified or not
@@ -138,7 +138,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args, global).await,
         Command::Admit(args) => admit::run(args, global).await,
         Command::Inspect(args) => inspect::run(args, global).await,
-        Command::Verify(args) => verify::run(args, global).await,
+        Command::Verify(args) => verify::run(*args, global).await,
         Command::Key(args) => key::run(&args, global.output),
         Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,
@@ -221,6 +221,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(fault) = error.downcast_ref::<audit::StartError>() {
         return fault.hint();
+    }
+    if let Some(misuse) = error.downcast_ref::<verify::Misuse>() {
+        return Some(misuse.hint().to_owned());
     }
     error.chain().find_map(|source| {
         if let Some(fault) = source.downcast_ref::<evidence::StartError>() {

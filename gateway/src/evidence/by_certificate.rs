@@ -1,16 +1,19 @@
 //! A certificate's signature, checked against each trust root and each own authority.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use sigstore_verify::crypto::CertificateInfo;
 use sigstore_verify::{VerificationPolicy, VerificationResult};
 
 use super::certificate::{self, ClaimedIssuer};
+use super::checks::{Asked, Call, Check, Checks, Stop};
 use super::claim::Claim;
 use super::demands::{Demands, LogDemand, SctDemand};
-use super::explain::explain;
+use super::explain::{Missed, explain};
 use super::rejection::{Fault, Rejection};
 use super::root::{Origin, Root};
+use super::stops::{SignedBy, ahead, asked};
 use super::verify::{About, Proof, Verified, artifact, prove, unproven};
 use crate::case::{Signer, Waiver};
 use crate::reason::Code;
@@ -20,55 +23,84 @@ pub(super) fn by_certificate<'a>(
     roots: impl Iterator<Item = &'a Root>,
     about: About<'_>,
     claim: Claim,
+    checks: &mut Checks,
 ) -> Result<Verified, Fault> {
+    let by = SignedBy::Certificate;
+    checks.expect(&ahead(by, &claim));
     let roots = roots.collect::<Vec<_>>();
     let needs_log = |root: &&Root| root.demands().transparency_log == LogDemand::Required;
     if !claim.has_entry() && roots.iter().all(needs_log) {
-        return Err(claim.no_entry().into());
+        return checks.make(Check::Log, || Err(claim.no_entry().into()));
     }
     let Some(leaf) = claim.bundle.signing_certificate().map(|leaf| leaf.as_bytes().to_vec()) else {
-        let found = "none";
-        return Err(Rejection::mismatch(Code::BUNDLE_MALFORMED, "a signing certificate", found).into());
+        let none = || Rejection::mismatch(Code::BUNDLE_MALFORMED, "a signing certificate", "none").into();
+        return checks.make(Check::Form, || Err(none()));
     };
     let issuer = ClaimedIssuer::of(&leaf);
-    let mut first = None;
+    let (mut call, mut first) = (Call::default(), None);
     for root in roots {
-        let rejection = match asking(root.demands(), &claim) {
-            Err(rejection) => rejection,
-            Ok(policy) => match root.verifier().verify(artifact(about), &claim.bundle, &policy) {
-                Ok(found) => match certified(root, &found, &leaf, &claim) {
-                    Ok(proof) => return prove(proof, about, claim.statement),
-                    // One CA may stand in a root and be an own authority: the other one says what it makes of it.
-                    Err(Fault::Candidate(rejection)) => rejection,
-                    Err(ours @ Fault::Ours(_)) => return Err(ours),
-                },
-                Err(error) => explain(&error, root, about, &claim)?,
-            },
+        let missed = match asking(root.demands(), &claim) {
+            Err((check, rejection)) => Missed::beside(check, rejection),
+            Ok(policy) => {
+                let asked = asked_under(root, &claim);
+                match call.ask(|| root.verifier().verify(artifact(about), &claim.bundle, &policy)) {
+                    Ok(found) => {
+                        let begin = Instant::now();
+                        match certified(root, &found, &leaf, &claim) {
+                            Ok(proof) => {
+                                checks.answered(call, asked);
+                                checks.looked(&[Check::Name], None, begin.elapsed());
+                                return prove(proof, about, claim.statement, checks);
+                            }
+                            // One CA may stand in a root and be an own authority: the other one says what it makes of it.
+                            Err(Fault::Candidate(rejection)) => {
+                                let stop = Stop::Behind(Check::Name, begin.elapsed());
+                                Missed { rejection, asked, stop }
+                            }
+                            Err(ours @ Fault::Ours(_)) => return Err(ours),
+                        }
+                    }
+                    Err(error) => explain(&error, by, asked, root, about, &claim)?,
+                }
+            }
         };
         // The root that names the issuer is the one whose answer counts; others only say that they do not know it.
         if issuer.as_ref().is_some_and(|issuer| root.names_issuer(issuer)) {
-            first = Some(rejection);
+            first = Some(missed);
             continue;
         }
-        first.get_or_insert_with(|| not_named(root, rejection, issuer.as_ref()));
+        first.get_or_insert_with(|| not_named(root, missed, issuer.as_ref()));
     }
-    Err(first.unwrap_or_else(no_roots).into())
+    let Missed { rejection, asked, stop } = first.unwrap_or_else(no_roots);
+    checks.stopped(call, asked, stop);
+    Err(rejection.into())
+}
+
+/// What the verifier checks of this claim under this root.
+fn asked_under(root: &Root, claim: &Claim) -> Asked {
+    let sct = (root.demands().sct == SctDemand::NotRequired).then_some(Check::Sct);
+    let log: &[Check] = if claim.has_entry() { &[] } else { &[Check::Log, Check::Entry] };
+    let left_out = sct.iter().chain(log).copied().collect::<Vec<_>>();
+    let mut waived = left_out.clone();
+    // Nobody expects one of an own authority.
+    waived.retain(|check| *check != Check::Sct || root.waived().contains(&Waiver::Sct));
+    asked(SignedBy::Certificate, claim, left_out, waived)
 }
 
 /// What the verifier is to check of this claim under a root that asks `demands`.
 ///
 /// It is told to pass over the log for a claim without any entry only: with its leave to do without, it would look at no entry.
-fn asking(demands: Demands, claim: &Claim) -> Result<VerificationPolicy, Rejection> {
+fn asking(demands: Demands, claim: &Claim) -> Result<VerificationPolicy, (Check, Rejection)> {
     let policy = match demands.sct {
         SctDemand::Required => VerificationPolicy::any_identity(),
         SctDemand::NotRequired => VerificationPolicy::any_identity().skip_sct(),
     };
     match demands.transparency_log {
         _ if claim.has_entry() => Ok(policy),
-        LogDemand::Required => Err(claim.no_entry()),
+        LogDemand::Required => Err((Check::Log, claim.no_entry())),
         LogDemand::Optional if claim.stamps().is_empty() => {
             let expected = "a signed time-stamp, as there is no log entry that could prove a time";
-            Err(Rejection::mismatch(Code::TIMESTAMP_MISSING, expected, "none"))
+            Err((Check::Times, Rejection::mismatch(Code::TIMESTAMP_MISSING, expected, "none")))
         }
         LogDemand::Optional => Ok(policy.skip_tlog_unsafe()),
     }
@@ -111,8 +143,8 @@ fn certified<'a>(root: &'a Root, found: &VerificationResult, leaf: &[u8], claim:
     // The logs are somebody else's where an own authority borrows them.
     let lender = root.lender().filter(|_| claim.has_entry());
     let vouchers = std::iter::once(root.name()).chain(lender).collect();
-    let times = found.verified_timestamps().to_vec();
-    Ok(Proof { trust: root.name(), signer, vouchers, times, waived })
+    let (times, signed_times) = (found.verified_timestamps().to_vec(), claim.stamps().len());
+    Ok(Proof { trust: root.name(), signer, vouchers, times, signed_times, waived })
 }
 
 /// Under a Sigstore root somebody vouched for the name: without knowing who, it is nobody's.
@@ -138,21 +170,23 @@ fn no_oidc_issuer(root: &Root, found: &VerificationResult, leaf: &[u8]) -> Resul
     Err(Rejection::mismatch(Code::ISSUER_MISMATCH, expected, found))
 }
 
-fn not_named(root: &Root, rejection: Rejection, issuer: Option<&ClaimedIssuer>) -> Rejection {
+fn not_named(root: &Root, missed: Missed, issuer: Option<&ClaimedIssuer>) -> Missed {
     let elsewhere = [Code::CERTIFICATE_UNTRUSTED, Code::LOG_UNKNOWN, Code::TIMESTAMP_INVALID, Code::TIMESTAMP_MISSING];
     match issuer {
-        Some(issuer) if elsewhere.contains(&rejection.code) => {
+        Some(issuer) if elsewhere.contains(&missed.rejection.code) => {
             let expected = format!("a certificate by an authority of `{}`", root.name());
-            Rejection::mismatch(Code::CERTIFICATE_UNTRUSTED, expected, format!("one by `{}`", issuer.shown()))
+            let found = format!("one by `{}`", issuer.shown());
+            let rejection = Rejection::mismatch(Code::CERTIFICATE_UNTRUSTED, expected, found);
+            Missed::beside(Check::CertificateChain, rejection)
         }
-        _ => rejection,
+        _ => missed,
     }
 }
 
-fn no_roots() -> Rejection {
+fn no_roots() -> Missed {
     let detail = "signed with a certificate, but no certificate authority is trusted: add one under `[[evidence.roots]]` or \
          `[[evidence.authorities]]`";
-    Rejection::new(Code::CERTIFICATE_UNTRUSTED, detail)
+    Missed::beside(Check::CertificateChain, Rejection::new(Code::CERTIFICATE_UNTRUSTED, detail))
 }
 
 /// Fulcio's claims by name, those that are there (sigstore/fulcio `docs/oid-info.md`).

@@ -5,11 +5,13 @@ use sigstore_verify::VerificationResult;
 
 use super::algorithm::Algorithm;
 use super::bare::Bare;
+use super::checks::{Asked, Call, Check, Checks, Stop};
 use super::claim::Claim;
-use super::explain::explain;
+use super::explain::{Missed, explain};
 use super::key::Key;
 use super::rejection::{Fault, Rejection};
 use super::root::Root;
+use super::stops::{SignedBy, ahead, asked};
 use super::verify::{About, Proof, Verified, artifact, prove, unproven};
 use crate::case::{Signer, Timestamp, Waiver};
 use crate::reason::Code;
@@ -21,72 +23,107 @@ pub(super) fn by_key(
     hint: &str,
     about: About<'_>,
     claim: Claim,
+    checks: &mut Checks,
 ) -> Result<Verified, Fault> {
+    checks.expect(&ahead(SignedBy::Key, &claim));
     if !claim.has_entry() && keys.iter().all(Key::needs_log) {
-        return Err(claim.no_entry().into());
+        return checks.make(Check::Log, || Err(claim.no_entry().into()));
     }
     if keys.is_empty() {
         let detail = "signed by a managed key, but no key is trusted: add one under `[[evidence.keys]]`";
-        return Err(Rejection::new(Code::KEY_NOT_TRUSTED, detail).into());
+        return checks.make(Check::Signature, || Err(Rejection::new(Code::KEY_NOT_TRUSTED, detail).into()));
     }
     let mut order = keys.iter().collect::<Vec<_>>();
     order.sort_by_key(|key| !key.is_hinted_by(hint));
     match claim.has_entry() {
-        true => logged(roots, &order, hint, about, claim),
-        false => unlogged(roots, &order, hint, about, claim),
+        true => logged(roots, &order, hint, about, claim, checks),
+        false => unlogged(roots, &order, hint, about, claim, checks),
     }
 }
 
 /// With an entry, which is verified whether or not the key needs one.
-fn logged(roots: &[Root], keys: &[&Key], hint: &str, about: About<'_>, claim: Claim) -> Result<Verified, Fault> {
+fn logged(
+    roots: &[Root],
+    keys: &[&Key],
+    hint: &str,
+    about: About<'_>,
+    claim: Claim,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
     if roots.is_empty() {
         let detail = "no trust root names the log of this signature: add one under `[[evidence.roots]]`";
-        return Err(Rejection::new(Code::LOG_UNKNOWN, detail).into());
+        return checks.make(Check::Log, || Err(Rejection::new(Code::LOG_UNKNOWN, detail).into()));
     }
-    let mut closest: Option<Rejection> = None;
+    let (mut call, mut closest) = (Call::default(), None::<Missed>);
+    let asked = || asked(SignedBy::Key, &claim, Vec::new(), Vec::new());
     for root in roots {
         for key in keys.iter().filter(|key| is_hashed_as_stated(key, &claim)) {
-            let rejection = match is_prehashed(key, &claim, about) {
-                Some(rejection) => rejection,
-                None => match root.verifier().verify(artifact(about), &claim.bundle, key.policy()) {
-                    Ok(found) => return keyed(root, key, &found, about, claim),
-                    Err(error) => explain(&error, root, about, &claim)?,
+            let missed = match is_prehashed(key, &claim, about) {
+                Some(rejection) => Missed::beside(Check::Signature, rejection),
+                None => match call.ask(|| root.verifier().verify(artifact(about), &claim.bundle, key.policy())) {
+                    Ok(found) => {
+                        checks.answered(call, asked());
+                        return keyed(root, key, &found, about, claim, checks);
+                    }
+                    Err(error) => explain(&error, SignedBy::Key, asked(), root, about, &claim)?,
                 },
             };
             // The nearest miss is the one to tell: another key than this, or another log than this root's, says little.
-            let nearer = closest.as_ref().is_none_or(|closest| nearness(&rejection) > nearness(closest));
-            if nearer {
-                closest = Some(rejection);
+            if closest.as_ref().is_none_or(|closest| nearness(&missed.rejection) > nearness(&closest.rejection)) {
+                closest = Some(missed);
             }
         }
     }
+    let (asked, stop) = closest
+        .as_ref()
+        .map_or((Asked::default(), Stop::Beside(Check::Signature)), |closest| (closest.asked.clone(), closest.stop));
+    checks.stopped(call, asked, stop);
     Err(match closest {
-        Some(rejection) if rejection.code != Code::SIGNATURE_INVALID => rejection,
+        Some(Missed { rejection, .. }) if rejection.code != Code::SIGNATURE_INVALID => rejection,
         _ => other_form(keys, &claim, about).unwrap_or_else(|| another_key(keys, hint)),
     }
     .into())
 }
 
 /// Without an entry: only the keys whose settings say that they need none.
-fn unlogged(roots: &[Root], keys: &[&Key], hint: &str, about: About<'_>, claim: Claim) -> Result<Verified, Fault> {
-    let bare = Bare::of(&claim, about)?;
-    let signed = |key: &&Key| is_hashed_as_stated(key, &claim) && bare.is_by(key.public(), key.algorithm());
+fn unlogged(
+    roots: &[Root],
+    keys: &[&Key],
+    hint: &str,
+    about: About<'_>,
+    claim: Claim,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
+    checks.expect(&ahead_unlogged(&claim));
     let able = keys.iter().copied().filter(|key| !key.needs_log()).collect::<Vec<_>>();
-    let Some(key) = able.iter().copied().find(signed) else {
-        let rejection = match keys.iter().copied().find(signed) {
-            // The key is a good one, so it is the entry that is missing.
-            Some(_) => claim.no_entry(),
-            None => other_form(keys, &claim, about).unwrap_or_else(|| another_key(&able, hint)),
-        };
-        return Err(rejection.into());
-    };
+    // By any of the keys: where it is one that needs an entry, it is the entry that is missing.
+    let key = checks.make(Check::Signature, || {
+        let bare = Bare::of(&claim, about)?;
+        let signed = |key: &&Key| is_hashed_as_stated(key, &claim) && bare.is_by(key.public(), key.algorithm());
+        let found = able.iter().chain(keys).copied().find(signed);
+        found.ok_or_else(|| other_form(keys, &claim, about).unwrap_or_else(|| another_key(&able, hint)))
+    })?;
+    if key.needs_log() {
+        return checks.make(Check::Log, || Err(claim.no_entry().into()));
+    }
+    let unlogged = vec![Check::Log, Check::Entry];
+    checks.waive(&Asked { order: Vec::new(), left_out: unlogged.clone(), waived: unlogged });
     let (root, times) = match claim.stamps() {
         [] => (None, Vec::new()),
-        _ => stamped(roots, &claim).map(|(root, times)| (Some(root.name()), times))?,
+        _ => checks.make(Check::Times, || stamped(roots, &claim)).map(|(root, times)| (Some(root.name()), times))?,
     };
-    let vouchers = root.into_iter().collect();
+    let (vouchers, signed_times) = (root.into_iter().collect(), claim.stamps().len());
     let waived = vec![Waiver::TransparencyLog];
-    prove(Proof { trust: key.name(), signer: signer_of(key), vouchers, times, waived }, about, claim.statement)
+    let proof = Proof { trust: key.name(), signer: signer_of(key), vouchers, times, signed_times, waived };
+    prove(proof, about, claim.statement, checks)
+}
+
+/// What is checked of a claim without an entry: the signature by itself, the time-stamps, then our own looks.
+fn ahead_unlogged(claim: &Claim) -> Vec<Check> {
+    let stamped = (!claim.stamps().is_empty()).then_some(Check::Times);
+    let own = ahead(SignedBy::Key, claim);
+    let own = own.into_iter().filter(|check| matches!(check, Check::Subject | Check::Predicate));
+    [Check::Signature].into_iter().chain(stamped).chain([Check::Log, Check::Entry]).chain(own).collect()
 }
 
 /// The root whose authorities made all of the time-stamps, with their times.
@@ -171,14 +208,15 @@ fn keyed(
     found: &VerificationResult,
     about: About<'_>,
     claim: Claim,
+    checks: &mut Checks,
 ) -> Result<Verified, Fault> {
     if !found.tlog_verified() {
         return Err(unproven(&format!("the log entry in a log of `{}`", root.name())));
     }
-    let times = found.verified_timestamps().to_vec();
-    let vouchers = vec![root.name()];
-    let proof = Proof { trust: key.name(), signer: signer_of(key), vouchers, times, waived: Vec::new() };
-    prove(proof, about, claim.statement)
+    let (times, signed_times) = (found.verified_timestamps().to_vec(), claim.stamps().len());
+    let (vouchers, waived) = (vec![root.name()], Vec::new());
+    let proof = Proof { trust: key.name(), signer: signer_of(key), vouchers, times, signed_times, waived };
+    prove(proof, about, claim.statement, checks)
 }
 
 fn signer_of(key: &Key) -> Signer {

@@ -35,7 +35,8 @@ pub(super) enum Versions {
     /// v0.3 with an inclusion proof on each entry. Media types are not signed: whoever relabels a bundle v0.1 may leave out
     /// the proof.
     V03,
-    /// What cosign v2 kept in annotations, as v0.1 with one entry: the only one whose proof may be the log's promise.
+    /// What cosign v2 kept in annotations, as v0.1 with one entry: the only one whose proof may be the log's promise, which
+    /// whoever reads the annotations has asked for.
     CosignV2,
     /// v0.1 to v0.3, for the conformance vectors.
     Any,
@@ -167,13 +168,7 @@ fn envelope(envelope: &Map<String, Value>) -> Result<(), Rejection> {
         let expected = format!("the payload type `{IN_TOTO}`");
         return Err(Rejection::mismatch(Code::BUNDLE_UNSUPPORTED, expected, format!("`{found}`")));
     }
-    match envelope.get("signatures").and_then(Value::as_array) {
-        Some(signatures) if signatures.len() == 1 => Ok(()),
-        found => {
-            let found = found.map_or(0, Vec::len);
-            Err(Rejection::mismatch(Code::BUNDLE_MALFORMED, "exactly one signature in the envelope", found))
-        }
-    }
+    Ok(())
 }
 
 /// Each entry with an inclusion proof: upstream asks for one proof among all of them. Whether there may be no entry depends on
@@ -192,9 +187,6 @@ fn entries(material: &Map<String, Value>, versions: Versions) -> Result<(), Reje
         if versions == Versions::V03 && !entry.get("inclusionProof").is_some_and(Value::is_object) {
             let found = format!("none on entry {index} of {}", entries.len());
             return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "an inclusion proof on each log entry", found));
-        }
-        if versions == Versions::CosignV2 && !entry.get("inclusionPromise").is_some_and(Value::is_object) {
-            return Err(Rejection::mismatch(Code::LOG_PROOF_MISSING, "the log's promise on the entry", "none"));
         }
     }
     Ok(())

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
 
+use super::checks::{Check, Checks, Failure};
 use super::claim::{Claim, Versions};
+use super::examination::{Examination, Examined};
 use super::exhibit::Exhibit;
 use super::legacy;
 use super::limits::{CANDIDATES_MAX, CLOCK_SKEW_S, EVIDENCE_BYTES_MAX, PREDICATES_BYTES_MAX, VERDICT_CACHE_BYTES};
 use super::rejection::{Fault, Rejection};
 use super::standing::Standing;
 use super::trust::Trust;
-use super::verify::{About, Verified, verify};
+use super::verify::{About, Aside, Verified, verify};
 use super::wascap;
 use crate::case::{
-    Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, RejectedFinding, Timestamp,
+    Candidate, CandidateContent, CandidateSource, Candidates, Defect, Digest, Evidence, Finding, FindingKind,
+    RejectedFinding, Timestamp,
 };
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
@@ -51,7 +54,41 @@ type Verdict = Arc<Remembered>;
 
 struct Remembered {
     result: Result<Verified, Rejection>,
+    /// How it came to be.
+    checks: Checks,
     size_bytes: u32,
+}
+
+/// What the candidates of one artifact have had together so far.
+#[derive(Default)]
+struct Room {
+    candidates: usize,
+    bytes: usize,
+    predicates_bytes: usize,
+}
+
+impl Room {
+    /// Takes one candidate's share; one that is too large takes nothing.
+    fn take(&mut self, content: &CandidateContent) -> Result<(), Rejection> {
+        if self.candidates == CANDIDATES_MAX {
+            return Err(over("candidates", CANDIDATES_MAX, "one more"));
+        }
+        if self.bytes + content.size_bytes() > EVIDENCE_BYTES_MAX {
+            return Err(over("bytes of evidence", EVIDENCE_BYTES_MAX, "one more bundle"));
+        }
+        self.candidates += 1;
+        self.bytes += content.size_bytes();
+        Ok(())
+    }
+
+    /// Takes the share of one predicate; behind one that is too large there is room for none.
+    fn take_predicate(&mut self, size_bytes: usize) -> Result<(), Rejection> {
+        self.predicates_bytes += size_bytes;
+        match self.predicates_bytes > PREDICATES_BYTES_MAX {
+            true => Err(over("bytes of predicates", PREDICATES_BYTES_MAX, "one more attestation")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Collector {
@@ -91,20 +128,21 @@ impl Collector {
     /// An outage of our own: a candidate about something else than the exhibit, a trust root that broke, a panic. Nothing
     /// of that is remembered. An outage of the revocation list that is too old.
     pub async fn examine(&self, exhibit: Exhibit, candidates: Candidates, now: Timestamp) -> Result<Evidence, Outage> {
-        self.examine_under(self.standing(), exhibit, candidates, now).await
+        Ok(self.investigate(self.standing(), exhibit, candidates, now).await?.into_evidence())
     }
 
-    /// The same under what was believed a moment ago, for who asks it more than one question.
+    /// The same under what was believed a moment ago, for who asks it more than one question; with what was checked of each
+    /// candidate.
     ///
     /// # Errors
     /// As [`Collector::examine`].
-    pub async fn examine_under(
+    pub async fn investigate(
         &self,
         standing: Arc<Standing>,
         exhibit: Exhibit,
         candidates: Candidates,
         now: Timestamp,
-    ) -> Result<Evidence, Outage> {
+    ) -> Result<Examination, Outage> {
         standing.usable(now)?;
         let checker = Arc::clone(&self.checker);
         let doing = format!("checking the evidence for `{}`", exhibit.digest());
@@ -130,45 +168,65 @@ impl Checker {
         exhibit: &Exhibit,
         candidates: Candidates,
         now: Timestamp,
-    ) -> Result<Evidence, Outage> {
+    ) -> Result<Examination, Outage> {
         let Candidates { mut looked_in, mut list } = candidates;
         // Small ones first: padding cannot crowd out a signature. Equal sizes go by source, so listing order never matters.
         list.sort_by(|a, b| (size_of(a), &a.source).cmp(&(size_of(b), &b.source)));
-        let (mut budget_bytes, mut looked_at, mut predicates_bytes) = (EVIDENCE_BYTES_MAX, 0, 0);
-        let mut findings = Vec::with_capacity(list.len() + 1);
+        let mut room = Room::default();
+        let mut found = Vec::with_capacity(list.len() + 1);
         if let Some(component) = exhibit.component() {
             looked_in.push("component".into());
-            findings.extend(wascap::embedded(component, now).map(|finding| standing.unrevoked_token(finding)));
+            found.extend(token(component, standing, now));
         }
         for Candidate { mut source, content } in list {
-            let verdict = match content {
-                Err(defect) => Err(Rejection::new(defect.code, format!("{}: {}", defect.about, defect.detail))),
-                Ok(_) if looked_at == CANDIDATES_MAX => Err(over("candidates", CANDIDATES_MAX, "one more")),
-                Ok(content) if content.size_bytes() > budget_bytes => {
-                    Err(over("bytes of evidence", EVIDENCE_BYTES_MAX, "one more bundle"))
-                }
-                Ok(content) => {
-                    looked_at += 1;
-                    budget_bytes -= content.size_bytes();
-                    let (digest, bytes) = exhibit.subject(source.index)?;
-                    self.check(standing.trust(), About { digest, bytes: Some(bytes) }, &content, &mut source)?
-                }
-            };
-            let verdict = verdict.and_then(|verified| standing.unrevoked(&source, verified));
-            let verdict = verdict.and_then(|verified| not_from_the_future(verified, now)).and_then(|verified| {
-                predicates_bytes += verified.predicate_bytes();
-                match predicates_bytes > PREDICATES_BYTES_MAX {
-                    true => Err(over("bytes of predicates", PREDICATES_BYTES_MAX, "one more attestation")),
-                    false => Ok(verified),
-                }
-            });
-            findings.push(match verdict {
+            let mut checks = Checks::begin(standing.last_checks());
+            let verdict = self.judge(standing, exhibit, &mut room, (&mut source, content), now, &mut checks)?;
+            let aside = verdict.as_ref().map(|verified| verified.aside().clone()).unwrap_or_default();
+            let finding = match verdict {
                 Ok(verified) => Finding::Verified(verified.finding(source)),
                 Err(Rejection { code, detail }) => Finding::Rejected(RejectedFinding { source, code, detail }),
-            });
+            };
+            found.push(examined(finding, checks, aside));
         }
-        findings.sort_by(|a, b| a.source().cmp(b.source()));
-        Ok(Evidence { trust: standing.facts(now), looked_in, findings, revoked: Vec::new() })
+        let trust = standing.facts(now);
+        Ok(Examination::new(found, Evidence { trust, looked_in, findings: Vec::new(), revoked: Vec::new() }))
+    }
+
+    /// Every check of one candidate, in order.
+    fn judge(
+        &self,
+        standing: &Standing,
+        exhibit: &Exhibit,
+        room: &mut Room,
+        (source, content): (&mut CandidateSource, Result<CandidateContent, Defect>),
+        now: Timestamp,
+        checks: &mut Checks,
+    ) -> Result<Result<Verified, Rejection>, Outage> {
+        let received = checks.make(Check::Received, || {
+            content.map_err(|defect| Rejection::new(defect.code, format!("{}: {}", defect.about, defect.detail)))
+        });
+        let content = match received {
+            Ok(content) => content,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
+        if let Err(rejection) = checks.make(Check::Room, || room.take(&content)) {
+            return Ok(Err(rejection));
+        }
+        let (digest, bytes) = exhibit.subject(source.index)?;
+        let verdict = self.check(standing.trust(), About { digest, bytes: Some(bytes) }, &content, source, checks)?;
+        let verdict = verdict
+            .and_then(|verified| standing.unrevoked(source, verified, checks))
+            .and_then(|verified| checks.make(Check::Clock, || not_from_the_future(verified, now)));
+        Ok(verdict.and_then(|verified| {
+            let size_bytes = verified.predicate_bytes();
+            match verified.kind() {
+                FindingKind::Attestation => {
+                    checks.make(Check::PredicateRoom, || room.take_predicate(size_bytes))?;
+                }
+                _ => room.take_predicate(size_bytes)?,
+            }
+            Ok(verified)
+        }))
     }
 
     /// One candidate's verdict, remembered or made; the source gets the digest of what was read.
@@ -178,37 +236,76 @@ impl Checker {
         about: About<'_>,
         content: &CandidateContent,
         source: &mut CandidateSource,
+        checks: &mut Checks,
     ) -> Result<Result<Verified, Rejection>, Outage> {
-        let digest = content.digest();
-        if let Some(announced) = source.digest.replace(digest)
-            && announced != digest
-        {
-            let expected = format!("the bundle `{announced}`");
-            return Ok(Err(Rejection::mismatch(Code::DIGEST_MISMATCH, expected, format!("`{digest}`"))));
-        }
+        let digest = match checks.make(Check::Digest, || as_announced(content, source)) {
+            Ok(digest) => digest,
+            Err(rejection) => return Ok(Err(rejection)),
+        };
         let key = (about.digest, digest, trust.digest());
         if let Some(verdict) = self.verdicts.get(&key) {
+            checks.remembered(&verdict.checks);
             return Ok(verdict.result.clone());
         }
+        let mut made = checks.sub();
         let checked = match content {
             CandidateContent::Bundle(bytes) => {
-                Claim::read(bytes, Versions::V03).map_err(Fault::from).and_then(|claim| verify(trust, about, claim))
+                let claim = made.make(Check::Shape, || Claim::read(bytes, Versions::V03));
+                claim.map_err(Fault::from).and_then(|claim| verify(trust, about, claim, &mut made))
             }
-            CandidateContent::CosignSignature(layer) => legacy::signature(trust, about, layer),
-            CandidateContent::CosignAttestation(layer) => legacy::attestation(trust, about, layer),
+            CandidateContent::CosignSignature(layer) => legacy::signature(trust, about, layer, &mut made),
+            CandidateContent::CosignAttestation(layer) => legacy::attestation(trust, about, layer, &mut made),
         };
         let result = match checked {
+            Ok(verified) if verified.kind() == FindingKind::Attestation => {
+                made.make(Check::Predicate, || verified.read_predicate())
+            }
             Ok(verified) => verified.read_predicate(),
             Err(Fault::Candidate(rejection)) => Err(rejection),
             Err(Fault::Ours(outage)) => return Err(outage),
         };
+        checks.join(&made);
         // A log's time lies in the future once only: what is rejected for it may verify a second later.
         if !matches!(&result, Err(rejection) if rejection.code == Code::LOG_TIME_INVALID) {
-            let size_bytes = result.as_ref().map_or(1024, Verified::memory_bytes);
+            let size_bytes = result.as_ref().map_or(3072, Verified::memory_bytes);
             let size_bytes = u32::try_from(size_bytes).unwrap_or(u32::MAX);
-            self.verdicts.insert(key, Arc::new(Remembered { result: result.clone(), size_bytes }));
+            self.verdicts.insert(key, Arc::new(Remembered { result: result.clone(), checks: made, size_bytes }));
         }
         Ok(result)
+    }
+}
+
+/// The finding of a token in the component itself, if there is one.
+fn token(component: &[u8], standing: &Standing, now: Timestamp) -> Option<(Finding, Examined)> {
+    let mut checks = Checks::begin_token(&wascap::ORDER, standing.last_checks_of_a_token());
+    let finding = match wascap::embedded(component, now, &mut checks)? {
+        Finding::Verified(verified) => match standing.unrevoked_token(&verified, &mut checks) {
+            Ok(()) => Finding::Verified(verified),
+            Err(Rejection { code, detail }) => {
+                Finding::Rejected(RejectedFinding { source: verified.source, code, detail })
+            }
+        },
+        rejected @ Finding::Rejected(_) => rejected,
+    };
+    Some(examined(finding, checks, Aside::default()))
+}
+
+fn examined(finding: Finding, mut checks: Checks, aside: Aside) -> (Finding, Examined) {
+    if let Finding::Rejected(rejected) = &finding {
+        checks.because(Failure::of(rejected));
+    }
+    (finding, Examined { checks, aside })
+}
+
+/// The digest of what was received, which the source has from here on.
+fn as_announced(content: &CandidateContent, source: &mut CandidateSource) -> Result<Digest, Rejection> {
+    let digest = content.digest();
+    match source.digest.replace(digest) {
+        Some(announced) if announced != digest => {
+            let expected = format!("the bundle `{announced}`");
+            Err(Rejection::mismatch(Code::DIGEST_MISMATCH, expected, format!("`{digest}`")))
+        }
+        _ => Ok(digest),
     }
 }
 

@@ -4,28 +4,55 @@ use sigstore_types::{HashAlgorithm, KindVersion, SignatureContent};
 use sigstore_verify::Error;
 use sigstore_verify::crypto::parse_certificate_info;
 
+use super::checks::{Asked, Check, Stop};
 use super::claim::Claim;
 use super::foreign_json::Document;
 use super::limits::{BUNDLE_BREADTH_MAX, SIGNATURE_BYTES_MAX};
 use super::rejection::{Fault, Rejection, fault};
 use super::root::Root;
+use super::stops::{SignedBy, stop};
 use super::verify::About;
 use crate::reason::Code;
 use crate::strict_json;
 
+/// What was refused, what was asked of it, and where that stopped.
+pub(super) struct Missed {
+    pub(super) rejection: Rejection,
+    pub(super) asked: Asked,
+    pub(super) stop: Stop,
+}
+
+impl Missed {
+    /// At a check of our own, beside the verifier's.
+    pub(super) fn beside(check: Check, rejection: Rejection) -> Self {
+        Self { rejection, asked: Asked::default(), stop: Stop::Beside(check) }
+    }
+}
+
 /// The rejection that `error` stands for, with the code of the fact where upstream has one error for two.
-pub(super) fn explain(error: &Error, root: &Root, about: About<'_>, claim: &Claim) -> Result<Rejection, Fault> {
+pub(super) fn explain(
+    error: &Error,
+    by: SignedBy,
+    asked: Asked,
+    root: &Root,
+    about: About<'_>,
+    claim: &Claim,
+) -> Result<Missed, Fault> {
     let rejection = match fault(error) {
         Fault::Candidate(rejection) => rejection,
         ours @ Fault::Ours(_) => return Err(ours),
     };
-    Ok(if rejection.code == Code::SUBJECT_MISMATCH {
+    let mut stop = stop(error, by, &claim.bundle);
+    let rejection = if rejection.code == Code::SUBJECT_MISMATCH {
         match other_subject(about, claim) {
             Some(other) => {
                 Rejection::mismatch(Code::SUBJECT_MISMATCH, format!("the subject `{}`", about.digest), other)
             }
             // What was signed is about our artifact, so it is the log entry that is about another.
-            None => Rejection::new(Code::LOG_ENTRY_MISMATCH, rejection.detail),
+            None => {
+                stop = Stop::At(Check::Entry);
+                Rejection::new(Code::LOG_ENTRY_MISMATCH, rejection.detail)
+            }
         }
     } else if rejection.code == Code::CERTIFICATE_UNTRUSTED {
         outside_validity(root, claim).unwrap_or(rejection)
@@ -35,7 +62,8 @@ pub(super) fn explain(error: &Error, root: &Root, about: About<'_>, claim: &Clai
         root.foreign_log(&claim.bundle).unwrap_or(rejection)
     } else {
         rejection
-    })
+    };
+    Ok(Missed { rejection, asked, stop })
 }
 
 /// What the bundle is about by its own words, if that is another artifact.

@@ -1,5 +1,7 @@
 //! JSON of strangers, held to its limits and read in one way only.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::limits::breadth;
@@ -48,6 +50,12 @@ pub(super) fn object<'a>(
     let fields = value.and_then(Value::as_object);
     fields
         .ok_or_else(|| Rejection::mismatch(malformed.clone(), format!("{name} to be a JSON object"), "something else"))
+}
+
+/// The fields of an object that are texts; none of what is no object.
+pub(super) fn texts(value: Option<&Value>) -> BTreeMap<String, String> {
+    let fields = value.and_then(Value::as_object).into_iter().flatten();
+    fields.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The fields of an object that has no others than `names`.

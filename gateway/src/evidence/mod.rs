@@ -11,10 +11,12 @@ mod bare;
 mod by_certificate;
 mod by_key;
 mod certificate;
+mod checks;
 mod claim;
 mod collector;
 mod demands;
 mod document;
+mod examination;
 mod exhibit;
 mod explain;
 mod foreign_json;
@@ -36,6 +38,8 @@ mod settings;
 mod standing;
 mod start_error;
 mod statement;
+mod stops;
+mod told;
 mod tree;
 mod trust;
 mod tuf;
@@ -45,8 +49,10 @@ mod wascap;
 
 pub use self::algorithm::{Algorithm, UnknownAlgorithm};
 pub use self::authority::AuthorityFault;
+pub use self::checks::{Check, Checks, Failure, Step};
 pub use self::collector::Collector;
 pub use self::demands::{Demands, LogDemand, SctDemand};
+pub use self::examination::{Examination, Examined};
 pub use self::exhibit::Exhibit;
 pub use self::key_file::{KeyFile, KeyFileFault, PrivateKey};
 pub use self::memory::MemoryFault;
@@ -60,10 +66,11 @@ pub use self::settings::{
 };
 pub use self::standing::{Standing, basis};
 pub use self::start_error::StartError;
-pub use self::tree::tree;
+pub use self::tree::{examined_tree, tree};
 pub use self::trust::Trust;
 pub use self::tuf::TufSource;
 pub use self::upkeep::Upkeep;
+pub use self::verify::Aside;
 pub use self::wascap::{
     Carrier as WascapCarrier, Report as WascapReport, Status as WascapStatus, report as wascap_report,
     text as wascap_text,

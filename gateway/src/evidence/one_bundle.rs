@@ -3,6 +3,7 @@
 use super::algorithm::Algorithm;
 use super::by_certificate::by_certificate;
 use super::by_key::by_key;
+use super::checks::Checks;
 use super::claim::{Claim, Versions};
 use super::demands::{Demands, LogDemand};
 use super::key::Key;
@@ -79,13 +80,14 @@ pub fn verify_bundle(
         Subject::Digest(digest) => About { digest, bytes: None },
     };
     let claim = Claim::read(bundle, Versions::Any).map_err(OneBundleError::Rejected)?;
+    let mut checks = Checks::default();
     let verified = match expected {
         Expected::Identity { san, issuer } => {
-            by_certificate([root].iter(), about, claim).and_then(|verified| by_whom(verified, san, issuer))
+            by_certificate([root].iter(), about, claim, &mut checks).and_then(|verified| by_whom(verified, san, issuer))
         }
         Expected::Key { pem, algorithm } => {
             let key = Key::parse("key", pem.as_bytes(), algorithm, LogDemand::Required).map_err(OneBundleError::Key)?;
-            by_key(&[root], &[key], "", about, claim)
+            by_key(&[root], &[key], "", about, claim, &mut checks)
         }
     };
     match verified {

@@ -140,7 +140,8 @@ impl Entry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    version: u64,
+    #[serde(rename = "version")]
+    _version: u64,
     issued_at: Timestamp,
     entries: Vec<Row>,
 }
@@ -201,10 +202,7 @@ impl RevocationList {
         if let Some(found) = value["version"].as_u64().filter(|found| *found != 1) {
             return Err(ListFault::Version { found });
         }
-        let Document { version, issued_at, entries } = serde_json::from_value(value).map_err(ListFault::Form)?;
-        if version != 1 {
-            return Err(ListFault::Version { found: version });
-        }
+        let Document { issued_at, entries, .. } = serde_json::from_value(value).map_err(ListFault::Form)?;
         if entries.len() > REVOCATION_ENTRIES_MAX {
             return Err(ListFault::TooMany { found: entries.len() });
         }
@@ -414,7 +412,21 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_limits() {
+    fn a22_2_a_list_of_another_version_says_which() {
+        let of = |version: Value| {
+            let list = json!({"version": version, "issued_at": now(), "entries": [], "more": 1});
+            RevocationList::parse(list.to_string().as_bytes(), now()).unwrap_err()
+        };
+        for version in [0, 2, u64::MAX] {
+            assert!(matches!(of(json!(version)), ListFault::Version { found } if found == version));
+        }
+        for version in [json!(1), json!(-1), json!(1.0), json!("1"), json!(null)] {
+            assert!(matches!(of(version), ListFault::Form(_)));
+        }
+    }
+
+    #[test]
+    fn a22_2_a_list_has_limits() {
         let entry = json!({"kind": "caller", "id": "c", "reason": "r"});
         let many = |count| parse(&Value::Array(vec![entry.clone(); count]));
         assert_eq!(many(REVOCATION_ENTRIES_MAX).unwrap().len(), REVOCATION_ENTRIES_MAX);
@@ -475,7 +487,39 @@ mod tests {
     }
 
     #[test]
-    fn an_nkey_is_revoked_as_issuer_and_as_subject() {
+    fn a22_1_an_identity_is_its_exact_name_of_its_issuer_or_of_every_one() {
+        let san = |value: &str| San { kind: crate::case::SanKind::Uri, value: value.into() };
+        let keyless = |issuer: &str, value: &str| Signer::Keyless {
+            issuer: issuer.into(),
+            san: san(value),
+            claims: BTreeMap::new(),
+        };
+        let own = |value: &str| Signer::Certificate { authority: "own".into(), san: san(value) };
+        let of_one =
+            one(json!({"kind": "identity", "issuer": "https://i", "san": "https://h/x", "reason": "r"})).unwrap();
+        let of_all = one(json!({"kind": "identity", "san": "https://h/x", "reason": "r"})).unwrap();
+        for (signer, by_one, by_all) in [
+            (keyless("https://i", "https://h/x"), true, true),
+            (keyless("https://j", "https://h/x"), false, true),
+            (own("https://h/x"), false, true),
+            (keyless("https://i", "https://h/xy"), false, false),
+            (keyless("https://i", "https://H/x"), false, false),
+            (own("https://h/"), false, false),
+        ] {
+            let found = (of_one.signer(&signer, &[]).is_some(), of_all.signer(&signer, &[]).is_some());
+            assert_eq!(found, (by_one, by_all), "{signer:?}");
+        }
+        // Each entry about a name is asked: a narrow one does not hide a wide one.
+        let both = parse(&json!([
+            {"kind": "identity", "issuer": "https://i", "san": "https://h/x", "reason": "r"},
+            {"kind": "identity", "san": "https://h/x", "since": now(), "reason": "r"},
+        ]))
+        .unwrap();
+        assert!(both.signer(&keyless("https://j", "https://h/x"), &[now()]).is_some());
+    }
+
+    #[test]
+    fn a22_1_an_nkey_is_revoked_as_issuer_and_as_subject() {
         let account = "ADLVVGABQKYQVN6VJP7NHSLEA45A5YLS6PNKMIZFV4BBU2HXA5IRVRTU".to_owned();
         let module = "MA6UAF6D5BBYSWUSW4FKOTI3P26JZGBMZ4XMJFUMYDGVL4JK6RTAYU6I".to_owned();
         let signer = Signer::LegacyNkey { issuer: account.clone(), subject: module.clone() };

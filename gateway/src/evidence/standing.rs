@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use super::checks::{Check, Checks};
 use super::limits::CLOCK_SKEW_S;
 use super::rejection::Rejection;
 use super::revocation::RevocationList;
 use super::trust::Trust;
 use super::verify::Verified;
 use crate::case::{
-    ArtifactFacts, CandidateSource, Defect, Digest, Finding, RejectedFinding, Timestamp, TrustFacts, TrustKind,
-    VerifiedFinding, canonical_json,
+    ArtifactFacts, CandidateSource, Defect, Digest, Timestamp, TrustFacts, TrustKind, VerifiedFinding, canonical_json,
 };
 use crate::outage::{Outage, Peer};
 use crate::reason::Code;
@@ -103,35 +103,48 @@ impl Standing {
     /// The finding, unless the list names its bytes, its signer or the root that vouched for it.
     ///
     /// Asked anew each time and never remembered: a list changes nothing about what a bundle proves.
-    pub(super) fn unrevoked(&self, source: &CandidateSource, verified: Verified) -> Result<Verified, Rejection> {
+    pub(super) fn unrevoked(
+        &self,
+        source: &CandidateSource,
+        verified: Verified,
+        checks: &mut Checks,
+    ) -> Result<Verified, Rejection> {
         let Some(Revocations { list, .. }) = &self.revocations else { return Ok(verified) };
         let mut vouchers =
             self.trust.vouchers().filter(|root| verified.vouchers().iter().any(|name| name == root.name()));
-        let why = list
-            .evidence(source)
-            .or_else(|| vouchers.find_map(|root| list.trust_root(root.name(), &root.digest())))
-            .or_else(|| list.signer(verified.signer(), verified.times()));
-        match why {
-            Some(why) => Err(Rejection::new(Code::REVOKED, why)),
-            None => Ok(verified),
+        checks.make(Check::Revocation, || {
+            let why = list
+                .evidence(source)
+                .or_else(|| vouchers.find_map(|root| list.trust_root(root.name(), &root.digest())))
+                .or_else(|| list.signer(verified.signer(), verified.times()));
+            why.map_or(Ok(()), |why| Err(Rejection::new(Code::REVOKED, why)))
+        })?;
+        Ok(verified)
+    }
+
+    /// The check that follows a token's own.
+    pub(super) fn last_checks_of_a_token(&self) -> &'static [Check] {
+        if self.revocations.is_some() { &[Check::Revocation] } else { &[] }
+    }
+
+    /// The checks that follow a verification.
+    pub(super) fn last_checks(&self) -> &'static [Check] {
+        match self.revocations {
+            Some(_) => &[Check::Revocation, Check::Clock],
+            None => &[Check::Clock],
         }
     }
 
-    /// The finding of a token in the component itself, unless the list names its bytes, its issuer or its subject.
+    /// Refuses a token in the component itself if the list names its bytes, its issuer or its subject.
     ///
     /// A token proves no time, so a revocation that says `since` when covers all of a key's tokens.
-    pub(super) fn unrevoked_token(&self, finding: Finding) -> Finding {
-        let (Some(Revocations { list, .. }), Finding::Verified(verified)) = (&self.revocations, &finding) else {
-            return finding;
-        };
-        let VerifiedFinding { source, signer, times, .. } = verified;
-        match list.evidence(source).or_else(|| list.signer(signer, times)) {
-            Some(why) => {
-                let Rejection { code, detail } = Rejection::new(Code::REVOKED, why);
-                Finding::Rejected(RejectedFinding { source: source.clone(), code, detail })
-            }
-            None => finding,
-        }
+    pub(super) fn unrevoked_token(&self, token: &VerifiedFinding, checks: &mut Checks) -> Result<(), Rejection> {
+        let Some(Revocations { list, .. }) = &self.revocations else { return Ok(()) };
+        let VerifiedFinding { source, signer, times, .. } = token;
+        checks.make(Check::Revocation, || match list.evidence(source).or_else(|| list.signer(signer, times)) {
+            Some(why) => Err(Rejection::new(Code::REVOKED, why)),
+            None => Ok(()),
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! An in-toto statement: what is said of which artifacts (in-toto/attestation `spec/v1/statement.md`).
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::foreign_json::{Document, limit};
+use super::foreign_json::{Document, limit, texts};
 use super::limits::{STATEMENT_BREADTH_MAX, STATEMENT_BYTES_MAX, STATEMENT_DEPTH_MAX, SUBJECTS_MAX};
 use super::rejection::Rejection;
 use crate::case::Digest;
@@ -31,6 +33,8 @@ pub(super) struct Statement {
     pub(super) predicate: Option<Value>,
     /// The SHA-256 digests of its subjects, as they are written.
     sha256: Vec<String>,
+    /// The annotations of its subjects by those digests: where cosign v3 puts what `cosign sign -a` was given.
+    annotations: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Statement {
@@ -51,17 +55,24 @@ impl Statement {
             return Err(mismatch("`predicateType` to name one", "an empty text"));
         }
         let sha256 = subjects(fields.get("subject"))?;
+        let annotations =
+            if predicate_type == COSIGN_SIGN { annotations(fields.get("subject")) } else { BTreeMap::new() };
         let predicate = fields.remove("predicate");
         if let Some(predicate) = &predicate {
             integers_are_exact(predicate)?;
         }
-        Ok(Self { predicate_type, predicate, sha256 })
+        Ok(Self { predicate_type, predicate, sha256, annotations })
     }
 
     /// Whether one of the subjects is exactly `digest`, in lower-case hex.
     pub(super) fn is_about(&self, digest: Digest) -> bool {
         let expected = digest.hex();
         self.sha256.contains(&expected)
+    }
+
+    /// The annotations of the subject that is exactly `digest`.
+    pub(super) fn take_annotations(&mut self, digest: Digest) -> BTreeMap<String, String> {
+        self.annotations.remove(&digest.hex()).unwrap_or_default()
     }
 
     /// Its subjects for a person: the first few.
@@ -95,6 +106,17 @@ fn subjects(subject: Option<&Value>) -> Result<Vec<String>, Rejection> {
         }
     }
     Ok(sha256)
+}
+
+/// The texts among the annotations of each subject; of two subjects with one digest the first counts.
+fn annotations(subject: Option<&Value>) -> BTreeMap<String, BTreeMap<String, String>> {
+    let mut annotations = BTreeMap::new();
+    for subject in subject.and_then(Value::as_array).into_iter().flatten() {
+        if let Some(sha256) = subject.pointer("/digest/sha256").and_then(Value::as_str) {
+            annotations.entry(sha256.to_owned()).or_insert_with(|| texts(subject.get("annotations")));
+        }
+    }
+    annotations
 }
 
 fn integers_are_exact(value: &Value) -> Result<(), Rejection> {
@@ -152,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_statement() {
+    fn a4_2_what_is_no_statement_is_refused() {
         for change in [
             |statement: &mut Value| statement["_type"] = json!("https://in-toto.io/Statement/v2"),
             |statement: &mut Value| statement["_type"] = json!(null),

@@ -1,15 +1,38 @@
 //! Evidence as a tree that a person reads.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use super::checks::{Check, Checks, Step};
+use super::examination::Examination;
 use super::rejection::printable;
+use super::told;
 use crate::case::{
     CandidateSource, Evidence, Finding, FindingKind, RejectedFinding, SanKind, Signer, TrustFacts, TrustKind,
     VerifiedFinding, Waiver,
 };
 
-/// One line for each candidate, what was found indented below it; ends with a line break.
+/// A stored case's evidence: one line for each candidate, below it what was found and what its words tell of the checks;
+/// ends with a line break.
 pub fn tree(evidence: &Evidence) -> String {
+    let mut text = head(evidence, "");
+    for finding in &evidence.findings {
+        finding_lines(&mut text, finding, &told::checks(evidence, finding));
+    }
+    text
+}
+
+/// The same of an examination: with every check that was made, each with its time.
+pub fn examined_tree(examination: &Examination) -> String {
+    let wanted = examination.candidates().filter(|(_, examined)| examined.checks.are_passed()).count();
+    let mut text = head(examination.evidence(), &format!(" ({wanted} wanted)"));
+    for (finding, examined) in examination.candidates() {
+        finding_lines(&mut text, finding, &examined.checks);
+    }
+    text
+}
+
+fn head(evidence: &Evidence, wanted: &str) -> String {
     let mut text = String::new();
     let verified = evidence.findings.iter().filter(|finding| matches!(finding, Finding::Verified(_))).count();
     let rejected = evidence.findings.len() - verified;
@@ -17,31 +40,58 @@ pub fn tree(evidence: &Evidence) -> String {
         [] => "nowhere".to_owned(),
         places => places.iter().map(|place| printable(place)).collect::<Vec<_>>().join(", "),
     };
-    line(&mut text, 0, &format!("evidence: {verified} verified, {rejected} rejected; looked in {looked_in}"));
+    line(&mut text, 0, &format!("evidence: {verified} verified{wanted}, {rejected} rejected; looked in {looked_in}"));
     for trust in &evidence.trust {
         line(&mut text, 1, &trusted(trust));
     }
     if evidence.trust.is_empty() {
         line(&mut text, 1, "trust      none configured");
     }
-    for finding in &evidence.findings {
-        match finding {
-            Finding::Verified(finding) => verified_lines(&mut text, finding),
-            Finding::Rejected(finding) => rejected_lines(&mut text, finding),
-        }
+    for defect in &evidence.revoked {
+        line(&mut text, 1, &format!("revoked    {}", printable(&defect.detail)));
     }
     text
 }
 
-fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
+fn finding_lines(text: &mut String, finding: &Finding, checks: &Checks) {
+    match finding {
+        Finding::Verified(finding) => verified_lines(text, finding, checks),
+        Finding::Rejected(finding) => rejected_lines(text, finding),
+    }
+    for step in checks.steps() {
+        step_lines(text, step);
+    }
+    if let Some(failure) = checks.failure() {
+        // What failed stands last, and why below it.
+        let depth = match checks.steps().last() {
+            Some(step) if !step.failed.is_empty() => 3 + usize::from(is_nested(step)),
+            _ => 2,
+        };
+        match failure.halves() {
+            Some((expected, found)) => {
+                row(text, depth, "expected", expected);
+                row(text, depth, "found", found);
+            }
+            None => row(text, depth, "because", &failure.detail),
+        }
+    }
+    for (what, which) in [("not asked", checks.not_asked()), ("not reached", checks.not_reached())] {
+        if !which.is_empty() {
+            row(text, 2, what, &names(which));
+        }
+    }
+}
+
+fn verified_lines(text: &mut String, finding: &VerifiedFinding, checks: &Checks) {
     let kind = match finding.kind {
         FindingKind::Signature => "signature",
         FindingKind::Attestation => "attestation",
         FindingKind::WascapClaims => "wascap claims",
     };
-    line(text, 1, &format!("verified   {kind} {}", candidate(&finding.source)));
+    let verdict = if checks.failure().is_some() { "unwanted" } else { "verified" };
+    line(text, 1, &format!("{verdict:<10} {kind} {}", candidate(&finding.source)));
     if let Some(predicate_type) = &finding.predicate_type {
-        row(text, "says", predicate_type);
+        row(text, 2, "says", predicate_type);
     }
     match &finding.signer {
         Signer::Keyless { issuer, san, claims } => {
@@ -49,31 +99,31 @@ fn verified_lines(text: &mut String, finding: &VerifiedFinding) {
                 SanKind::Uri => "URI",
                 SanKind::Email => "e-mail",
             };
-            row(text, "signed by", &format!("{} ({kind})", san.value));
-            row(text, "issuer", issuer);
+            row(text, 2, "signed by", &format!("{} ({kind})", san.value));
+            row(text, 2, "issuer", issuer);
             for (name, value) in claims {
-                row(text, "claim", &format!("{name} = {value}"));
+                row(text, 2, "claim", &format!("{name} = {value}"));
             }
-            row(text, "trust", &vouched(finding, &["certificate", "SCT", "log entry"]));
+            row(text, 2, "trust", &vouched(finding, &["certificate", "SCT", "log entry"]));
         }
         Signer::Key { name, keyid } => {
-            row(text, "signed by", &format!("key {name} (sha256:{keyid})"));
-            row(text, "trust", &vouched(finding, &["key", "log entry"]));
+            row(text, 2, "signed by", &format!("key {name} (sha256:{keyid})"));
+            row(text, 2, "trust", &vouched(finding, &["key", "log entry"]));
         }
         Signer::Certificate { authority, san } => {
-            row(text, "signed by", &format!("{} (certificate of {authority})", san.value));
-            row(text, "trust", &vouched(finding, &["certificate", "log entry"]));
+            row(text, 2, "signed by", &format!("{} (certificate of {authority})", san.value));
+            row(text, 2, "trust", &vouched(finding, &["certificate", "log entry"]));
         }
         Signer::LegacyNkey { issuer, subject } => {
-            row(text, "signed by", &format!("nkey {issuer}"));
-            row(text, "calls it", subject);
+            row(text, 2, "signed by", &format!("nkey {issuer}"));
+            row(text, 2, "calls it", subject);
         }
     }
     for time in &finding.times {
-        row(text, "time", &time.to_string());
+        row(text, 2, "time", &time.to_string());
     }
     if finding.times.is_empty() && matches!(finding.signer, Signer::Key { .. }) {
-        row(text, "time", "none proven");
+        row(text, 2, "time", "none proven");
     }
 }
 
@@ -93,20 +143,66 @@ fn word(waiver: Waiver) -> &'static str {
 
 fn rejected_lines(text: &mut String, finding: &RejectedFinding) {
     line(text, 1, &format!("rejected   {} {}", finding.code, candidate(&finding.source)));
-    match finding.detail.strip_prefix("expected ").and_then(|rest| rest.rsplit_once(", found ")) {
-        Some((expected, found)) => {
-            row(text, "expected", expected);
-            row(text, "found", found);
+}
+
+/// A row for each check, with its time where it has one of its own.
+fn step_lines(text: &mut String, step: &Step) {
+    let Step { passed, failed, calls, took } = step;
+    let together = match (calls, passed.len() + failed.len(), took) {
+        (0, 1, Some(took)) => {
+            for check in passed {
+                row(text, 2, "passed", &format!("{}, {}", check.as_words(), milliseconds(*took)));
+            }
+            return failed_row(text, 2, failed, &format!(", {}", milliseconds(*took)));
         }
-        None => row(text, "because", &finding.detail),
+        // A stored case, or what is remembered: nobody knows how long it took.
+        (0, _, None) => {
+            match &passed[..] {
+                [] => {}
+                [one] => row(text, 2, "passed", one.as_words()),
+                several => row(text, 2, "passed", &names(several)),
+            }
+            return failed_row(text, 2, failed, "");
+        }
+        (0, ..) => "in one look".to_owned(),
+        (1, ..) => "in one call of sigstore-verify".to_owned(),
+        (calls, ..) => format!("in {calls} calls of sigstore-verify, one for each root or key"),
+    };
+    let took = took.map_or_else(|| "remembered".to_owned(), milliseconds);
+    line(text, 2, &format!("{together}, {took}"));
+    for check in passed {
+        row(text, 3, "passed", check.as_words());
     }
+    failed_row(text, 3, failed, "");
+}
+
+/// Whether its checks share one time.
+fn is_nested(step: &Step) -> bool {
+    step.calls > 0 || step.took.is_some() && step.passed.len() + step.failed.len() > 1
+}
+
+fn failed_row(text: &mut String, depth: usize, failed: &[Check], took: &str) {
+    match failed {
+        [] => {}
+        [one] => row(text, depth, "failed", &format!("{}{took}", one.as_words())),
+        several => row(text, depth, "failed", &format!("one of these: {}{took}", names(several))),
+    }
+}
+
+/// `0.57 ms`.
+fn milliseconds(took: Duration) -> String {
+    format!("{:.2} ms", took.as_secs_f64() * 1000.0)
+}
+
+fn names(checks: &[Check]) -> String {
+    checks.iter().map(|check| check.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn trusted(trust: &TrustFacts) -> String {
     let name = printable(&trust.name);
     let waived = trust.waived.iter().map(|waiver| format!(", asks no {}", word(*waiver))).collect::<String>();
     let line = match (trust.kind, trust.max_age_s) {
-        (TrustKind::SigstoreRoot, Some(max_age_s)) => {
+        (TrustKind::SigstoreRoot, Some(max_age_s)) if max_age_s < u64::MAX => {
             let stale = if trust.age_s > max_age_s { ", STALE" } else { "" };
             format!(
                 "trust      root {name}, {}, {} s old, at most {max_age_s} s{stale}",
@@ -114,7 +210,7 @@ fn trusted(trust: &TrustFacts) -> String {
                 trust.age_s
             )
         }
-        (TrustKind::SigstoreRoot, None) => {
+        (TrustKind::SigstoreRoot, _) => {
             format!("trust      root {name}, {}, {} s old", trust.digest.short(), trust.age_s)
         }
         (TrustKind::Authority, _) => format!("trust      authority {name}, {}", trust.digest.short()),
@@ -134,8 +230,8 @@ fn candidate(source: &CandidateSource) -> String {
     shown
 }
 
-fn row(text: &mut String, name: &str, value: &str) {
-    line(text, 2, &format!("{name:<10} {}", printable(value)));
+fn row(text: &mut String, depth: usize, name: &str, value: &str) {
+    line(text, depth, &format!("{name:<10} {}", printable(value)));
 }
 
 fn line(text: &mut String, depth: usize, content: &str) {
@@ -158,7 +254,8 @@ mod tests {
     }
 
     fn rejected(name: &str, code: Code, detail: &str) -> Finding {
-        Finding::Rejected(RejectedFinding { source: source(name), code, detail: detail.into() })
+        let source = CandidateSource { digest: Some(Digest::of(b"x")), ..source(name) };
+        Finding::Rejected(RejectedFinding { source, code, detail: detail.into() })
     }
 
     #[test]
@@ -231,16 +328,22 @@ mod tests {
             claim      runner_environment = github-hosted
             trust      public-good: certificate, SCT, log entry
             time       2025-06-01T12:00:05Z
+            passed     received, room, digest, shape, form, times, certificate-chain, sct, log, binding, signature, entry, name, clock
           verified   attestation `sha256:bb` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
             says       https://slsa.dev/provenance/v1
             signed by  key release (sha256:12ab)
             trust      release: key
             time       none proven
+            passed     received, room, digest, shape, signature, subject, predicate, clock, predicate-room
+            not asked  log, entry
           rejected   log-proof-missing `sha256:cc` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
+            passed     received, room, digest
             expected   an inclusion proof on each log entry
             found      none on entry 0 of 1
           rejected   signature-invalid `evil\u{a}  verified   signature` from referrers-api, application/vnd.dev.sigstore.bundle.v0.3+json
-            because    invalid signature
+            passed     received, room, digest, shape
+            failed     signature
+              because    invalid signature
         ");
         insta::assert_snapshot!(tree(&Evidence::default()), @r"
         evidence: 0 verified, 0 rejected; looked in nowhere

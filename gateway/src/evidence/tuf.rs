@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stays_inside_its_folder() {
+    fn a23_1_a_name_stays_inside_its_folder() {
         for name in ["public-good", "a.b_c", &"x".repeat(64)] {
             assert!(check(name, "https://tuf.example").is_ok(), "{name}");
         }

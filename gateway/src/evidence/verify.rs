@@ -1,11 +1,14 @@
 //! From a claim to a proof: the only place that makes a [`Verified`].
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use sigstore_types::bundle::VerificationMaterialContent;
 use sigstore_types::{Artifact, Sha256Hash};
 
 use super::by_certificate::by_certificate;
 use super::by_key::by_key;
+use super::checks::{Check, Checks};
 use super::claim::Claim;
 use super::limits::breadth;
 use super::predicates;
@@ -34,6 +37,16 @@ pub(super) struct Verified {
     /// The predicate with what it attests in canonical JSON: its bytes and its breadth.
     predicate_bytes: usize,
     predicate_breadth: usize,
+    aside: Aside,
+}
+
+/// What the verified bytes say and no finding holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// The signer's annotations that are texts: of the subject in a sign statement, under `optional` in a payload of cosign v2.
+    pub annotations: BTreeMap<String, String>,
+    /// How many signed time-stamps (RFC 3161) are among the times.
+    pub signed_times: usize,
 }
 
 impl Verified {
@@ -74,7 +87,24 @@ impl Verified {
 
     /// How much memory it takes, in bytes, roughly.
     pub(super) fn memory_bytes(&self) -> usize {
-        1024 + self.predicate_bytes + 64 * self.predicate_breadth
+        let annotations = self.aside.annotations.iter().map(|(name, value)| 64 + name.len() + value.len());
+        3072 + self.predicate_bytes + 64 * self.predicate_breadth + annotations.sum::<usize>()
+    }
+
+    /// The same with what a payload of cosign v2 says beside its digest.
+    pub(super) fn annotated(mut self, annotations: BTreeMap<String, String>) -> Self {
+        self.aside.annotations = annotations;
+        self
+    }
+
+    /// What the verified bytes say beside the finding.
+    pub(super) fn aside(&self) -> &Aside {
+        &self.aside
+    }
+
+    /// Whether it is a signature or a statement of another kind.
+    pub(super) fn kind(&self) -> FindingKind {
+        self.kind
     }
 
     /// The roots and authorities that vouched for it, by a certificate, a log or a time-stamp.
@@ -101,14 +131,14 @@ pub(super) struct About<'a> {
     pub(super) bytes: Option<&'a [u8]>,
 }
 
-/// Checks a claim against everything that is trusted.
-pub(super) fn verify(trust: &Trust, about: About<'_>, claim: Claim) -> Result<Verified, Fault> {
+/// Checks a claim against everything that is trusted, and notes each check.
+pub(super) fn verify(trust: &Trust, about: About<'_>, claim: Claim, checks: &mut Checks) -> Result<Verified, Fault> {
     match &claim.bundle.verification_material.content {
         VerificationMaterialContent::PublicKey(key) => {
             let hint = key.hint.clone();
-            by_key(trust.roots(), trust.keys(), &hint, about, claim)
+            by_key(trust.roots(), trust.keys(), &hint, about, claim, checks)
         }
-        _ => by_certificate(trust.vouchers(), about, claim),
+        _ => by_certificate(trust.vouchers(), about, claim, checks),
     }
 }
 
@@ -121,26 +151,37 @@ pub(super) struct Proof<'a> {
     pub(super) vouchers: Vec<&'a str>,
     /// Proven ones only.
     pub(super) times: Vec<Timestamp>,
+    /// How many signed time-stamps are among them: each that is there was verified.
+    pub(super) signed_times: usize,
     /// What was not asked and is not there.
     pub(super) waived: Vec<Waiver>,
 }
 
 /// The last step: the verified payload has to be about the artifact.
-pub(super) fn prove(proof: Proof<'_>, about: About<'_>, statement: Option<Statement>) -> Result<Verified, Fault> {
+pub(super) fn prove(
+    proof: Proof<'_>,
+    about: About<'_>,
+    statement: Option<Statement>,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
+    let mut annotations = BTreeMap::new();
     let (kind, predicate_type, predicate) = match statement {
         None => (FindingKind::Signature, None, None),
-        Some(statement) if !statement.is_about(about.digest) => {
-            let found = statement.subjects_shown();
-            let expected = format!("the subject `{}`", about.digest);
-            return Err(Rejection::mismatch(Code::SUBJECT_MISMATCH, expected, found).into());
-        }
-        Some(statement) => {
+        Some(mut statement) => {
+            checks.make(Check::Subject, || match statement.is_about(about.digest) {
+                true => Ok(()),
+                false => {
+                    let expected = format!("the subject `{}`", about.digest);
+                    Err(Rejection::mismatch(Code::SUBJECT_MISMATCH, expected, statement.subjects_shown()))
+                }
+            })?;
+            annotations = statement.take_annotations(about.digest);
             let signature = statement.predicate_type == COSIGN_SIGN;
             let kind = if signature { FindingKind::Signature } else { FindingKind::Attestation };
             (kind, Some(statement.predicate_type), statement.predicate)
         }
     };
-    let Proof { trust, signer, vouchers, mut times, waived } = proof;
+    let Proof { trust, signer, vouchers, mut times, signed_times, waived } = proof;
     times.sort();
     times.dedup();
     let canonical = predicate.as_ref().map(canonical_json).unwrap_or_default();
@@ -157,6 +198,7 @@ pub(super) fn prove(proof: Proof<'_>, about: About<'_>, statement: Option<Statem
         attests: None,
         predicate_bytes,
         predicate_breadth,
+        aside: Aside { annotations, signed_times },
     })
 }
 

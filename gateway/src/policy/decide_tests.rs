@@ -359,6 +359,7 @@ fn a9_1_patterns_never_match_look_alikes() {
         {"issuer": GITHUB, "subjectRegExp": "^https://github.com/acme/.*$", "subjectType": "uri"}]}));
     for value in [
         "https://githubXcom/acme/x",
+        "https://githubxcom/acme/x",
         "https://github.com/acme-evil/x",
         "https://github.com/acme.evil/x",
         "https://github.com@evil.example/acme/x",
@@ -459,7 +460,7 @@ fn strangers_of(count: usize) -> Vec<Finding> {
 }
 
 #[test]
-fn attestations_and_tokens_never_count() {
+fn a4_1_attestations_and_tokens_never_count() {
     let policy = with_entry(&json!({"references": ["*"], "threshold": 2, "identities": [{"key": "a"}, {"key": "b"}]}));
     for kind in [FindingKind::Attestation, FindingKind::WascapClaims] {
         let mut other = key("b");
@@ -493,6 +494,15 @@ fn a_reusable_workflow_signs_for_the_repository_it_worked_for() {
     ] {
         assert_refused(&policy, &signed(value, source), &["identity-mismatch"]);
     }
+}
+
+#[test]
+fn a22_1_no_policy_lifts_a_revocation() {
+    let open = custom("admit := true\ngrants := {\"imports\": [i.name | some i in input.surface.imports]}");
+    let mut case = case();
+    assert_refused(&open, &case, &[]);
+    case.evidence.revoked.push(Defect { code: Code::REVOKED, about: "sha256:1".into(), detail: "hole".into() });
+    assert_refused(&open, &case, &["revoked"]);
 }
 
 #[test]
@@ -547,6 +557,24 @@ fn the_floor_cannot_be_lifted() {
 }
 
 #[test]
+fn the_floor_tells_why_a_component_cannot_be_read() {
+    let open = custom("admit := true\ngrants := {\"imports\": []}");
+    let told = |case: &Case| {
+        let reasons = open.decide(case).unwrap().facts().reasons.clone();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        (reasons[0].code.to_string(), reasons[0].about.clone(), reasons[0].detail.clone())
+    };
+    let mut unreadable = case();
+    unreadable.surface = Surface::Unreadable { detail: "core module".into() };
+    let code = "component-unreadable".to_owned();
+    let about = unreadable.artifact.digest.to_string();
+    assert_eq!(told(&unreadable), (code.clone(), about.clone(), "core module".into()));
+    let mut bare = case();
+    bare.artifact.component = None;
+    assert_eq!(told(&bare), (code, about, "the manifest names no layer that is a component".into()));
+}
+
+#[test]
 fn a_policy_cannot_grant_more_than_names() {
     for imports in [r#"["*"]"#, r#"["wasi:*"]"#, "[]", r#"["wasi:cli/*", "wasi:io/pol*"]"#, r#"["", "/*", ":/*"]"#] {
         let policy = custom(&format!("admit := true\ngrants := {{\"imports\": {imports}}}"));
@@ -587,6 +615,39 @@ fn silence_and_nonsense_admit_nobody() {
     ] {
         let policy = custom(rules);
         assert_eq!(codes(&policy, &alone), [code], "{rules}");
+    }
+}
+
+#[test]
+fn a4_3_a_rule_over_a_field_that_is_absent_admits_nobody() {
+    let mut attestation = key("release");
+    if let Finding::Verified(finding) = &mut attestation {
+        finding.kind = FindingKind::Attestation;
+        finding.predicate_type = Some("https://acme.example/level/v1".into());
+        finding.predicate = Some(json!({"level": 3}));
+    }
+    let with = case_with(vec![attestation.clone()], &[]);
+    if let Finding::Verified(finding) = &mut attestation {
+        finding.predicate = Some(json!({"other": 3}));
+    }
+    let without = case_with(vec![attestation.clone()], &[]);
+    if let Finding::Verified(finding) = &mut attestation {
+        finding.predicate = None;
+    }
+    let bare = case_with(vec![attestation], &[]);
+    for condition in [
+        "finding.predicate.level == 3",
+        "finding.predicate.level >= 3",
+        "finding.predicate.level < 9",
+        "finding.predicate.level != \"bad\"",
+        "finding.predicate.level in [3, null]",
+        "is_number(finding.predicate.level)",
+        "level := finding.predicate.level; level * 2 < 9",
+    ] {
+        let policy = custom(&format!("admit if {{ some finding in input.evidence.findings; {condition} }}"));
+        assert_refused(&policy, &with, &[]);
+        assert_refused(&policy, &without, &["not-admitted"]);
+        assert_refused(&policy, &bare, &["not-admitted"]);
     }
 }
 

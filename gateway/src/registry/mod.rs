@@ -35,7 +35,8 @@ mod token;
 mod upstream;
 
 pub use artifact::Artifact;
-pub use settings::{Settings, StartError, UpstreamSettings};
+pub use settings::{Given, Settings, StartError, UpstreamSettings};
+pub use upstream::GivenSecret;
 
 use blobs::Blobs;
 use budgets::Budgets;

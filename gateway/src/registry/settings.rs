@@ -13,7 +13,7 @@ use crate::case::Reference;
 use super::address::{GuardedResolver, Reach, is_loopback};
 use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
 use super::token::Authorizations;
-use super::upstream::{Credential, HostPattern, Upstream};
+use super::upstream::{Credential, GivenSecret, HostPattern, Secret, Upstream};
 
 /// How witgate reaches registries; without upstreams those on loopback are reached, others are not.
 ///
@@ -100,6 +100,18 @@ pub struct UpstreamSettings {
     pub auth_hosts: Vec<String>,
     /// Where blobs may be redirected to, beside the registry itself: `host`, `host:port` or `*.domain`.
     pub redirect_hosts: Vec<String>,
+    /// A secret that the command line was given, in place of the files; it stands in no configuration.
+    #[serde(skip)]
+    pub given: Option<Given>,
+}
+
+/// A secret that the command line was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// The password of `username`.
+    Password(GivenSecret),
+    /// A bearer token for the registry itself.
+    Token(GivenSecret),
 }
 
 /// Why the settings cannot be used: exit 2.
@@ -323,12 +335,21 @@ fn reach(name: &str, settings: &UpstreamSettings, base: &Url) -> Result<Reach, S
 }
 
 fn credential(name: &str, settings: &UpstreamSettings) -> Result<Credential, StartError> {
-    let (credential, file) = match (&settings.username, &settings.password_file, &settings.token_file) {
-        (None, None, None) => return Ok(Credential::Anonymous),
-        (Some(username), Some(file), None) if !username.is_empty() && !username.contains([':', '\r', '\n']) => {
-            (Credential::Password { username: username.clone(), file: file.clone() }, file)
+    let is_name = |username: &String| !username.is_empty() && !username.contains([':', '\r', '\n']);
+    let (username, password, token) = (&settings.username, &settings.password_file, &settings.token_file);
+    let (credential, file) = match (username, password, token, &settings.given) {
+        (None, None, None, None) => return Ok(Credential::Anonymous),
+        (Some(username), None, None, Some(Given::Password(secret))) if is_name(username) => {
+            let secret = Secret::Given(secret.clone());
+            return Ok(Credential::Password { username: username.clone(), secret });
         }
-        (None, None, Some(file)) => (Credential::Token { file: file.clone() }, file),
+        (None, None, None, Some(Given::Token(secret))) => {
+            return Ok(Credential::Token { secret: Secret::Given(secret.clone()) });
+        }
+        (Some(username), Some(file), None, None) if is_name(username) => {
+            (Credential::Password { username: username.clone(), secret: Secret::File(file.clone()) }, file)
+        }
+        (None, None, Some(file), None) => (Credential::Token { secret: Secret::File(file.clone()) }, file),
         _ => return Err(StartError::Credential { name: name.to_owned() }),
     };
     let unreadable = |source| StartError::File { name: name.to_owned(), path: file.clone(), source };
@@ -484,6 +505,22 @@ mod tests {
             some(|s, f| s.password_file = Some(f)),
             some(|s, f| (s.username, s.password_file) = (Some("u:v".into()), Some(f))),
             some(|s, f| (s.username, s.password_file, s.token_file) = (Some("u".into()), Some(f.clone()), Some(f))),
+        ] {
+            assert!(matches!(refused, Err(StartError::Credential { .. })));
+        }
+        let given = || GivenSecret::new("x".into()).unwrap();
+        let of_given = |username: Option<&str>, file: Option<&PathBuf>, given: Given| {
+            let username = username.map(str::to_owned);
+            let (token_file, given) = (file.cloned(), Some(given));
+            of(name, UpstreamSettings { username, token_file, given, ..UpstreamSettings::default() })
+        };
+        assert!(of_given(Some("u"), None, Given::Password(given())).is_ok());
+        assert!(of_given(None, None, Given::Token(given())).is_ok());
+        for refused in [
+            of_given(None, None, Given::Password(given())),
+            of_given(Some("u"), None, Given::Token(given())),
+            of_given(Some("u:v"), None, Given::Password(given())),
+            of_given(None, Some(&file), Given::Token(given())),
         ] {
             assert!(matches!(refused, Err(StartError::Credential { .. })));
         }

@@ -120,30 +120,67 @@ impl HostPattern {
     }
 }
 
-/// What an upstream gets when it asks who we are. Files are read when they are needed, so that they can be rotated.
+/// What an upstream gets when it asks who we are.
 #[derive(Clone)]
 pub(super) enum Credential {
     /// Nothing: public repositories only.
     Anonymous,
-    /// A name and the file that holds its password.
+    /// A name and its password.
     Password {
         /// The user's name.
         username: String,
-        /// The password's file.
-        file: PathBuf,
+        /// The password.
+        secret: Secret,
     },
-    /// The file that holds a bearer token for the registry itself.
+    /// A bearer token for the registry itself.
     Token {
-        /// The token's file.
-        file: PathBuf,
+        /// The token.
+        secret: Secret,
     },
+}
+
+/// Where a secret is.
+#[derive(Clone)]
+pub(super) enum Secret {
+    /// In a file that is read whenever it is needed, so that it can be rotated.
+    File(PathBuf),
+    /// In this process's memory.
+    Given(GivenSecret),
+}
+
+/// A secret that somebody handed to this process for one command: kept in memory, printed nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GivenSecret(Arc<Zeroizing<String>>);
+
+impl GivenSecret {
+    /// Takes it over; none for a text that is empty, or longer than 16 KiB.
+    pub fn new(secret: String) -> Option<Self> {
+        let secret = Zeroizing::new(secret);
+        let fits = !secret.is_empty() && secret.len() as u64 <= SECRET_FILE_BYTES;
+        fits.then(|| Self(Arc::new(secret)))
+    }
+}
+
+impl fmt::Debug for GivenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GivenSecret")
+    }
+}
+
+impl Secret {
+    async fn read(&self) -> Result<Zeroizing<String>, Fault> {
+        match self {
+            Self::File(file) => read_secret(file).await,
+            Self::Given(GivenSecret(secret)) => Ok(Zeroizing::clone(secret)),
+        }
+    }
 }
 
 impl Credential {
     /// `Basic …`, if there is a name.
     pub async fn basic(&self) -> Result<Option<HeaderValue>, Fault> {
-        let Self::Password { username, file } = self else { return Ok(None) };
-        let password = read_secret(file).await?;
+        let Self::Password { username, secret } = self else { return Ok(None) };
+        let password = secret.read().await?;
         let plain = Zeroizing::new(format!("{username}:{}", *password));
         let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(plain.as_bytes())));
         let mut header = HeaderValue::from_str(&text).expect("base64 fits a header");
@@ -151,10 +188,10 @@ impl Credential {
         Ok(Some(header))
     }
 
-    /// `Bearer …` for the registry itself, if there is a token file.
+    /// `Bearer …` for the registry itself, if there is a token.
     pub async fn token(&self) -> Result<Option<HeaderValue>, Fault> {
-        let Self::Token { file } = self else { return Ok(None) };
-        let text = read_secret(file).await?;
+        let Self::Token { secret } = self else { return Ok(None) };
+        let text = secret.read().await?;
         let unusable = || credential_fault(std::io::ErrorKind::InvalidData, "not one printable token");
         token::bearer(&text).map(Some).ok_or_else(unusable)
     }
@@ -251,10 +288,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("secret");
         std::fs::write(&file, "hunter2\n").unwrap();
-        let password = Credential::Password { username: "u".into(), file: file.clone() };
+        let password = Credential::Password { username: "u".into(), secret: Secret::File(file.clone()) };
         let header = password.basic().await.unwrap().unwrap();
         assert_eq!(header, "Basic dTpodW50ZXIy");
-        let token = Credential::Token { file: file.clone() };
+        let token = Credential::Token { secret: Secret::File(file.clone()) };
         assert_eq!(token.token().await.unwrap().unwrap(), "Bearer hunter2");
         assert!(!format!("{password:?}{token:?}{header:?}").contains("hunter2"), "a secret is printed");
         assert!(password.token().await.unwrap().is_none() && token.basic().await.unwrap().is_none());
@@ -267,5 +304,18 @@ mod tests {
         assert!(token.token().await.is_err());
         std::fs::remove_file(&file).unwrap();
         assert!(token.token().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_given_is_used_and_never_printed() {
+        let given = GivenSecret::new("hunter2".into()).unwrap();
+        let password = Credential::Password { username: "u".into(), secret: Secret::Given(given.clone()) };
+        assert_eq!(password.basic().await.unwrap().unwrap(), "Basic dTpodW50ZXIy");
+        let token = Credential::Token { secret: Secret::Given(given.clone()) };
+        assert_eq!(token.token().await.unwrap().unwrap(), "Bearer hunter2");
+        assert!(!format!("{password:?}{token:?}{given:?}").contains("hunter2"), "a secret is printed");
+        let limit = SECRET_FILE_BYTES as usize;
+        assert!(GivenSecret::new("x".repeat(limit)).is_some());
+        assert!(GivenSecret::new("x".repeat(limit + 1)).is_none() && GivenSecret::new(String::new()).is_none());
     }
 }

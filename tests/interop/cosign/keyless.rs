@@ -101,7 +101,7 @@ async fn a_component_is_admitted_by_its_signer_alone() {
         command
     };
     succeed(&mut by(SIGNER));
-    refuse(&mut by("https://github.com/mallory/x"), "has no verified signature by");
+    refuse(&mut by("https://github.com/mallory/x"), "is not verified");
 
     // The same signature beside another component, and another workflow's beside its own.
     let other = push(&host, "other").await;

@@ -1,5 +1,7 @@
 //! What a signature is over, in the two shapes of a bundle: a message or a DSSE envelope.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::key::{KeyKind, SignerKey};
-use super::request::{Content, Knob, Knobs};
+use super::request::{Content, Knob, Knobs, Sign};
 use crate::case::Digest;
 
 /// The media type of a bundle v0.3 (sigstore/protobuf-specs `sigstore_bundle.proto`).
@@ -35,13 +37,15 @@ pub(super) struct Signed {
 }
 
 /// Signs `what` about `manifest`.
-pub(super) fn sign(key: &SignerKey, what: &Content, manifest: Digest, knobs: &Knobs) -> Result<Signed> {
+pub(super) fn sign(key: &SignerKey, what: &Content, request: &Sign) -> Result<Signed> {
+    let Sign { manifest, knobs, annotations, .. } = request;
+    let statement = |predicate_type: &str, predicate: &Value| {
+        statement(subjects(*manifest, annotations, knobs), predicate_type, predicate, knobs)
+    };
     match what {
         Content::Message { bytes } => message(key, bytes, knobs),
-        Content::SignStatement => envelope(key, statement(manifest, COSIGN_SIGN, &json!({}), knobs)?, knobs),
-        Content::Statement { predicate_type, predicate } => {
-            envelope(key, statement(manifest, predicate_type, predicate, knobs)?, knobs)
-        }
+        Content::SignStatement => envelope(key, statement(COSIGN_SIGN, &json!({}))?, knobs),
+        Content::Statement { predicate_type, predicate } => envelope(key, statement(predicate_type, predicate)?, knobs),
     }
 }
 
@@ -99,7 +103,8 @@ fn signed_bytes(bytes: &[u8], knobs: &Knobs) -> Vec<u8> {
 }
 
 /// An in-toto statement (in-toto/attestation `spec/v1/statement.md`).
-fn statement(manifest: Digest, predicate_type: &str, predicate: &Value, knobs: &Knobs) -> Result<Vec<u8>> {
+#[allow(clippy::needless_pass_by_value, reason = "the subjects are made for one statement")]
+fn statement(subjects: Value, predicate_type: &str, predicate: &Value, knobs: &Knobs) -> Result<Vec<u8>> {
     if knobs.has(Knob::PayloadNotJson) {
         return Ok(b"no statement at all".to_vec());
     }
@@ -112,7 +117,7 @@ fn statement(manifest: Digest, predicate_type: &str, predicate: &Value, knobs: &
     };
     let mut statement = json!({
         "_type": kind,
-        "subject": subjects(manifest, knobs),
+        "subject": subjects,
         "predicateType": predicate_type,
     });
     if !knobs.has(Knob::NoPredicate) {
@@ -127,8 +132,11 @@ fn statement(manifest: Digest, predicate_type: &str, predicate: &Value, knobs: &
     Ok(bytes)
 }
 
-fn subjects(manifest: Digest, knobs: &Knobs) -> Value {
+fn subjects(manifest: Digest, annotations: &BTreeMap<String, String>, knobs: &Knobs) -> Value {
     let subject = |hex: String| json!({"digest": {"sha256": hex}});
+    if !annotations.is_empty() {
+        return json!([{"digest": {"sha256": manifest.hex()}, "annotations": annotations}]);
+    }
     let other = |name: &str| subject(Digest::of(name.as_bytes()).hex());
     if knobs.has(Knob::NoSubjects) {
         json!([])

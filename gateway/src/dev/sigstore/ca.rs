@@ -120,7 +120,7 @@ pub(super) fn authority_params(name: &str, start: Timestamp) -> Result<Certifica
 }
 
 /// A moment as rcgen takes it, in whole seconds.
-fn date(moment: Timestamp) -> Result<OffsetDateTime> {
+pub(super) fn date(moment: Timestamp) -> Result<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(moment.as_second()).context("putting a time into a certificate")
 }
 
@@ -157,7 +157,12 @@ fn leaf_params(request: &Sign, key: &SignerKey) -> Result<CertificateParams> {
             .iter()
             .find(|(_, known)| known == name)
             .with_context(|| format!("`{name}` is no claim of Fulcio's"))?;
-        params.custom_extensions.push(fulcio(*arc, der::element(UTF8_STRING, &[value.as_bytes()])));
+        // The first ones hold the bytes themselves.
+        let content = match arc {
+            ..=6 => value.as_bytes().to_vec(),
+            _ => der::element(UTF8_STRING, &[value.as_bytes()]),
+        };
+        params.custom_extensions.push(fulcio(*arc, content));
     }
     Ok(params)
 }
@@ -233,6 +238,11 @@ fn sct_list(scts: &[Vec<u8>]) -> Result<Vec<u8>> {
 
 /// The last arc of each claim under Fulcio's object identifier (sigstore/fulcio `docs/oid-info.md`).
 const CLAIMS: &[(u64, &str)] = &[
+    (2, "workflow_trigger"),
+    (3, "workflow_sha"),
+    (4, "workflow_name"),
+    (5, "workflow_repository"),
+    (6, "workflow_ref"),
     (9, "build_signer_uri"),
     (10, "build_signer_digest"),
     (11, "runner_environment"),

@@ -123,7 +123,7 @@ fn payload(request: &Sign) -> Result<Content> {
     } else {
         serde_json::to_vec(&json!({
             "critical": critical(*manifest, knobs),
-            "optional": null,
+            "optional": if request.annotations.is_empty() { Value::Null } else { json!(request.annotations) },
         }))?
     };
     if knobs.has(Knob::PayloadDuplicateKey) {

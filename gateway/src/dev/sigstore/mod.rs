@@ -75,6 +75,8 @@ pub enum Flaw {
     TsaUsageNotCritical,
     /// The TSA's certificate has no extended key usage.
     TsaWithoutUsage,
+    /// The root of the TSA ended a minute after the start.
+    TsaRootExpired,
 }
 
 impl Sigstore {
@@ -202,8 +204,8 @@ impl Sigstore {
 
     /// Signs `what`, tells the log, asks for the time.
     fn make(&self, key: &SignerKey, verifier: Verifier<'_>, what: &Content, request: &Sign) -> Result<Made> {
-        let Sign { manifest, log, knobs, .. } = request;
-        let signed = bundle::sign(key, what, *manifest, knobs)?;
+        let Sign { log, knobs, .. } = request;
+        let signed = bundle::sign(key, what, request)?;
         let after = |late| SignedDuration::from_secs(if knobs.has(late) { LATE_AFTER_S } else { SIGNED_AFTER_S });
         let other;
         let logged = if knobs.has(Knob::EntryOfAnotherSignature) {

@@ -20,6 +20,8 @@ pub struct Sign {
     pub issuer: String,
     /// Fulcio's claims by their names in a case, such as `source_repository_uri`.
     pub claims: BTreeMap<String, String>,
+    /// What `cosign sign -a` is given.
+    pub annotations: BTreeMap<String, String>,
     /// Where the signature is logged.
     pub log: Log,
     /// When the certificate begins; the signature is made [`super::SIGNED_AFTER_S`] seconds later.
@@ -37,6 +39,7 @@ impl Sign {
             identity: identity.to_owned(),
             issuer: issuer.to_owned(),
             claims: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             log: Log::RekorV1,
             at,
             knobs: Knobs::none(),
@@ -47,6 +50,20 @@ impl Sign {
     #[must_use]
     pub fn with(mut self, knob: Knob) -> Self {
         self.knobs.0.insert(knob);
+        self
+    }
+
+    /// The same with one more annotation of the artifact.
+    #[must_use]
+    pub fn annotated(mut self, name: &str, value: &str) -> Self {
+        self.annotations.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same with one more claim in the certificate.
+    #[must_use]
+    pub fn claiming(mut self, name: &str, value: &str) -> Self {
+        self.claims.insert(name.to_owned(), value.to_owned());
         self
     }
 

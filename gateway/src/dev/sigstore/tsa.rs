@@ -1,6 +1,7 @@
 //! A time-stamp authority (RFC 3161).
 
 use anyhow::Result;
+use jiff::SignedDuration;
 use rcgen::{
     Certificate, CustomExtension, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
     SigningKey as _,
@@ -8,7 +9,7 @@ use rcgen::{
 use sha2::{Digest as _, Sha256};
 
 use super::Flaw;
-use super::ca::authority_params;
+use super::ca::{authority_params, date};
 use super::der::{self, CONTEXT_0, GENERALIZED_TIME, OCTET_STRING, SET, oid, sequence};
 use crate::case::Timestamp;
 
@@ -49,7 +50,10 @@ pub(super) struct TimestampAuthority {
 impl TimestampAuthority {
     pub(super) fn new(start: Timestamp, flaw: Option<Flaw>) -> Result<Self> {
         let root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let root_params = authority_params("witgate-tsa-root", start)?;
+        let mut root_params = authority_params("witgate-tsa-root", start)?;
+        if flaw == Some(Flaw::TsaRootExpired) {
+            root_params.not_after = date(start + SignedDuration::from_mins(1))?;
+        }
         let root = root_params.self_signed(&root_key)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = authority_params("witgate-tsa", start)?;

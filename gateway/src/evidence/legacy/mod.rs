@@ -17,6 +17,7 @@ use self::annotations::Annotations;
 use self::envelope::Envelope;
 use self::payload::Payload;
 use super::algorithm::Algorithm;
+use super::checks::{Check, Checks};
 use super::claim::{Claim, Versions};
 use super::rejection::{Fault, Rejection};
 use super::statement::COSIGN_SIGN;
@@ -33,36 +34,58 @@ const BUNDLE_V03: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 const NO_HINT: &str = "none";
 
 /// Checks a layer of `sha256-HEX.sig` (sigstore/cosign `specs/SIGNATURE_SPEC.md`).
-pub(super) fn signature(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
+pub(super) fn signature(
+    trust: &Trust,
+    about: About<'_>,
+    layer: &CosignLayer,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
+    let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
+    let sha256 = || signature_claim(layer, "SHA2_256", signed.digest.as_bytes());
+    let (payload, claim) = checks.make(Check::Shape, sha256)?;
+    let mut tried = checks.sub();
+    let mut verdict = verify(trust, signed, claim, &mut tried);
+    // cosign hashed with SHA-256 whatever the key, from 2.6 on with the hash of the key's own kind; the layer does not say.
+    if matches!(&verdict, Err(Fault::Candidate(rejection)) if rejection.code == Code::KEY_NOT_TRUSTED)
+        && trust.has_key_of(Algorithm::EcdsaP384)
+    {
+        let (_, claim) = signature_claim(layer, "SHA2_384", &Sha384::digest(&layer.payload))?;
+        let mut again = checks.sub();
+        let other = verify(trust, signed, claim, &mut again);
+        if !matches!(other, Err(Fault::Candidate(_))) {
+            (verdict, tried) = (other, again);
+        }
+    }
+    checks.join(&tried);
+    let verified = verdict?;
+    checks.make(Check::Subject, || payload.expect_about(about.digest))?;
+    Ok(verified.annotated(payload.optional))
+}
+
+/// The claim of a layer whose payload is hashed with `algorithm`, which gives `digest`.
+fn signature_claim(layer: &CosignLayer, algorithm: &str, digest: &[u8]) -> Result<(Payload, Claim), Rejection> {
     let payload = Payload::read(&layer.payload)?;
     let annotations = Annotations::read(&layer.annotations)?;
-    let signature = annotations.expect_signature()?;
-    let signed = About { digest: Digest::of(&layer.payload), bytes: Some(&layer.payload) };
-    let by = |algorithm: &str, digest: &[u8]| -> Result<Verified, Fault> {
-        let content = json!({
-            "messageDigest": {"algorithm": algorithm, "digest": STANDARD.encode(digest)},
-            "signature": STANDARD.encode(signature),
-        });
-        verify(trust, signed, claim(&annotations, "messageSignature", &content, layer.payload.len())?)
-    };
-    // cosign hashed with SHA-256 whatever the key, from 2.6 on with the hash of the key's own kind; the layer does not say.
-    let verified = match by("SHA2_256", signed.digest.as_bytes()) {
-        Err(Fault::Candidate(rejection))
-            if rejection.code == Code::KEY_NOT_TRUSTED && trust.has_key_of(Algorithm::EcdsaP384) =>
-        {
-            match by("SHA2_384", &Sha384::digest(&layer.payload)) {
-                Err(Fault::Candidate(_)) => return Err(rejection.into()),
-                outcome => outcome?,
-            }
-        }
-        outcome => outcome?,
-    };
-    payload.expect_about(about.digest)?;
-    Ok(verified)
+    let content = json!({
+        "messageDigest": {"algorithm": algorithm, "digest": STANDARD.encode(digest)},
+        "signature": STANDARD.encode(annotations.expect_signature()?),
+    });
+    let claim = claim(&annotations, "messageSignature", &content, layer.payload.len())?;
+    Ok((payload, claim))
 }
 
 /// Checks a layer of `sha256-HEX.att` (sigstore/cosign `specs/ATTESTATION_SPEC.md`).
-pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) -> Result<Verified, Fault> {
+pub(super) fn attestation(
+    trust: &Trust,
+    about: About<'_>,
+    layer: &CosignLayer,
+    checks: &mut Checks,
+) -> Result<Verified, Fault> {
+    let claim = checks.make(Check::Shape, || attestation_claim(trust, layer))?;
+    verify(trust, about, claim, checks)
+}
+
+fn attestation_claim(trust: &Trust, layer: &CosignLayer) -> Result<Claim, Rejection> {
     let envelope = Envelope::read(&layer.payload)?;
     let mut annotations = Annotations::read(&layer.annotations)?;
     annotations.expect_no_signature()?;
@@ -73,9 +96,9 @@ pub(super) fn attestation(trust: &Trust, about: About<'_>, layer: &CosignLayer) 
     match &claim.statement {
         Some(statement) if statement.predicate_type == COSIGN_SIGN => {
             let found = format!("`{COSIGN_SIGN}`, which is a signature");
-            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found).into())
+            Err(Rejection::mismatch(Code::PREDICATE_TYPE_MISMATCH, "an attestation's predicate type", found))
         }
-        _ => verify(trust, about, claim),
+        _ => Ok(claim),
     }
 }
 

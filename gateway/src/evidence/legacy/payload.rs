@@ -1,8 +1,10 @@
 //! A simple-signing payload: which artifact a signature of cosign v2 is about (sigstore/cosign `specs/SIGNATURE_SPEC.md`).
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
-use super::super::foreign_json::{Document, object_of};
+use super::super::foreign_json::{Document, object_of, texts};
 use super::super::limits::{BUNDLE_BREADTH_MAX, SIMPLE_SIGNING_BYTES_MAX};
 use super::super::rejection::Rejection;
 use crate::case::Digest;
@@ -26,6 +28,8 @@ const PAYLOAD: Document<'static> = Document {
 pub(super) struct Payload {
     /// `docker-manifest-digest` as it is written.
     manifest_digest: String,
+    /// What stands under `optional`, as far as it is text: the signer's annotations, which decide nothing here.
+    pub(super) optional: BTreeMap<String, String>,
 }
 
 impl Payload {
@@ -64,7 +68,8 @@ impl Payload {
             &["docker-manifest-digest"],
             &Code::STATEMENT_MALFORMED,
         )?;
-        Ok(Self { manifest_digest: text(image, "docker-manifest-digest")?.to_owned() })
+        let manifest_digest = text(image, "docker-manifest-digest")?.to_owned();
+        Ok(Self { manifest_digest, optional: texts(fields.get("optional")) })
     }
 
     /// Whether it is about exactly `digest`, in lower-case hex.

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::super::LogDemand;
 use super::super::limits::CLOCK_SKEW_S;
 use super::*;
 use crate::dev::sigstore::{Content, Flaw, Knob, Log};
@@ -61,6 +62,7 @@ async fn a10_2_a_time_counts_within_every_window_and_by_an_authority_for_times()
     let later = start() + jiff::SignedDuration::from_hours(1);
     for (flaw, log, expected) in [
         (Flaw::TsaRetired, Log::RekorV2, Code::TIMESTAMP_INVALID),
+        (Flaw::TsaRootExpired, Log::RekorV2, Code::TIMESTAMP_INVALID),
         (Flaw::LogsRetired, Log::RekorV1, Code::LOG_TIME_INVALID),
         (Flaw::AuthorityRetired, Log::RekorV2, Code::CERTIFICATE_UNTRUSTED),
         (Flaw::TsaWithoutUsage, Log::RekorV2, Code::TIMESTAMP_INVALID),
@@ -73,7 +75,7 @@ async fn a10_2_a_time_counts_within_every_window_and_by_an_authority_for_times()
         let (code, detail) = rejected(&collector, sigstore.sign(late).unwrap()).await;
         assert_eq!(code, expected, "{flaw:?} in {log:?}: {detail}");
     }
-    for flaw in [Flaw::TsaRetired, Flaw::LogsRetired] {
+    for flaw in [Flaw::TsaRetired, Flaw::TsaRootExpired, Flaw::LogsRetired] {
         let sigstore = Sigstore::flawed(start(), flaw).unwrap();
         for log in LOGS {
             verified(&trusting(&sigstore), sigstore.sign(cosign().logged_in(log)).unwrap()).await;
@@ -93,6 +95,32 @@ async fn a10_2_a_time_counts_within_every_window_and_by_an_authority_for_times()
             let (code, detail) = rejected(&collector, sigstore.sign(request).unwrap()).await;
             assert_eq!(code, expected, "{knob:?}: {detail}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a10_2_a_time_that_was_changed_in_its_token_is_none() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let managed = ManagedKey::generate().unwrap();
+    let lax = KeySettings { transparency_log: LogDemand::Optional, ..key("release", &managed) };
+    let roots = vec![root("acme", &sigstore)];
+    let collector = collector(&Settings { roots, keys: vec![lax], ..Settings::default() });
+    let place = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps/0/signedTimestamp";
+    let engine = &base64::prelude::BASE64_STANDARD;
+    let unlogged = cosign().with(Knob::NoLogEntry).with(Knob::TimestampBeside);
+    for bundle in
+        [sigstore.sign(cosign().logged_in(Log::RekorV2)).unwrap(), sigstore.sign_with_key(&managed, unlogged).unwrap()]
+    {
+        verified(&collector, bundle.clone()).await;
+        // What is signed is a digest of the time.
+        let later = changed(&bundle, |bundle| {
+            let stamp = bundle.pointer_mut(place).unwrap();
+            let mut token = base64::Engine::decode(engine, stamp.as_str().unwrap()).unwrap();
+            let at = token.windows(15).position(|bytes| bytes == b"20250601120005Z").unwrap();
+            token[at + 13] = b'6';
+            *stamp = json!(base64::Engine::encode(engine, token));
+        });
+        assert_eq!(rejected(&collector, later).await.0, Code::TIMESTAMP_INVALID);
     }
 }
 

@@ -55,19 +55,29 @@ fn line(name: &str, hint: [u8; 4], signature: &[u8]) -> String {
 #[tokio::test]
 async fn a6_3_a_checkpoint_counts_only_as_the_log_signed_it() {
     let (ours, theirs) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
-    let collector = trusting(&ours);
-    for log in [Log::RekorV1, Log::RekorV2] {
-        let bundle = ours.sign(cosign().logged_in(log)).unwrap();
+    let managed = ManagedKey::generate().unwrap();
+    let release = key("release", &managed);
+    let collector =
+        collector(&Settings { roots: vec![root("acme", &ours)], keys: vec![release], ..Settings::default() });
+    for (log, by_key) in [(Log::RekorV1, false), (Log::RekorV2, false), (Log::RekorV1, true), (Log::RekorV2, true)] {
+        let sign = |sigstore: &Sigstore| match by_key {
+            true => sigstore.sign_with_key(&managed, cosign().logged_in(log)).unwrap(),
+            false => sigstore.sign(cosign().logged_in(log)).unwrap(),
+        };
+        let bundle = sign(&ours);
         let note = Note::of(&bundle);
         let with = |note: &Note| changed(&bundle, |bundle| *bundle.pointer_mut(ENVELOPE).unwrap() = note.text().into());
         verified(&collector, with(&note)).await;
 
         let (name, hint, signature) = note.signature();
-        let of_another_log = Note::of(&theirs.sign(cosign().logged_in(log)).unwrap());
+        let of_another_log = Note::of(&sign(&theirs));
+        // Signed by the log itself, over the tree as it was a moment later.
+        let of_another_tree = Note::of(&sign(&ours));
         let other_root = BASE64_STANDARD.encode(Digest::of(b"another tree").as_bytes());
         let witness = line("witness.example/w1", [1, 2, 3, 4], &[7; 64]);
         let rows = [
             ("another log's checkpoint", of_another_log.clone()),
+            ("our log's checkpoint of another tree", of_another_tree),
             ("another log's signature", Note { signatures: of_another_log.signatures, ..note.clone() }),
             ("another root", Note { root: other_root, ..note.clone() }),
             ("another size", Note { size: "99".into(), ..note.clone() }),
@@ -82,7 +92,7 @@ async fn a6_3_a_checkpoint_counts_only_as_the_log_signed_it() {
         ];
         for (what, note) in rows {
             let (code, detail) = rejected(&collector, with(&note)).await;
-            assert_eq!(code, Code::LOG_PROOF_INVALID, "{what} in {log:?}: {detail}");
+            assert_eq!(code, Code::LOG_PROOF_INVALID, "{what} in {log:?}, by key: {by_key}: {detail}");
         }
         // A witness beside the log takes nothing away.
         let cosigned = Note { signatures: [note.signatures.clone(), vec![witness]].concat(), ..note };

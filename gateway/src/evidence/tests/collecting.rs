@@ -73,7 +73,7 @@ async fn managed_keys_sign() {
 }
 
 #[tokio::test]
-async fn one_good_among_many_bad_is_found_in_every_order() {
+async fn a26_2_one_good_among_many_bad_is_found_in_every_order() {
     let sigstore = Sigstore::new(start()).unwrap();
     let theirs = Sigstore::new(start()).unwrap();
     let bad = [
@@ -154,7 +154,7 @@ async fn limits_hold_at_and_past_the_edge() {
 }
 
 #[tokio::test]
-async fn padding_cannot_crowd_out_a_signature() {
+async fn a12_2_padding_cannot_crowd_out_a_signature() {
     let sigstore = Sigstore::new(start()).unwrap();
     let statement = sigstore.sign(cosign()).unwrap();
     let half = |name: &str| {
@@ -208,7 +208,7 @@ async fn predicates_of_one_case_are_bounded_together() {
 }
 
 #[tokio::test]
-async fn a_remembered_verdict_is_for_this_artifact_bundle_and_trust() {
+async fn a5_1_a_remembered_verdict_is_for_this_artifact_bundle_and_trust() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     let bundle = sigstore.sign(cosign()).unwrap();
@@ -237,7 +237,7 @@ async fn our_own_faults_are_outages() {
 }
 
 #[tokio::test]
-async fn another_bundle_than_announced_is_refused() {
+async fn a2_2_another_bundle_than_announced_is_refused() {
     let sigstore = Sigstore::new(start()).unwrap();
     let mut one = candidate("one", sigstore.sign(cosign()).unwrap());
     one.source.digest = Some(Digest::of(b"another"));

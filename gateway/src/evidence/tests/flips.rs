@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
+use super::super::checks::Checks;
 use super::super::claim::{Claim, Versions};
 use super::super::verify::{About, verify};
 use super::*;
@@ -35,7 +36,7 @@ fn said(bundle: &[u8]) -> Option<VerifiedFinding> {
     let manifest = manifest();
     let about = About { digest: Digest::of(&manifest), bytes: Some(&manifest) };
     let source = CandidateSource { via: "file".into(), name: "x".into(), index: None, media_type: None, digest: None };
-    let verified = verify(&GOOD.0, about, Claim::read(bundle, Versions::V03).ok()?).ok()?;
+    let verified = verify(&GOOD.0, about, Claim::read(bundle, Versions::V03).ok()?, &mut Checks::default()).ok()?;
     Some(verified.finding(source))
 }
 

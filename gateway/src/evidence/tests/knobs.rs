@@ -124,7 +124,7 @@ async fn of_several_roots_the_right_one_counts() {
 }
 
 #[tokio::test]
-async fn names_that_would_be_printed_otherwise_than_they_match_are_refused() {
+async fn a9_1_names_that_would_be_printed_otherwise_than_they_match_are_refused() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     let digest = Digest::of(&manifest());
@@ -141,7 +141,7 @@ async fn names_that_would_be_printed_otherwise_than_they_match_are_refused() {
 }
 
 #[tokio::test]
-async fn a_bundle_about_another_artifact_is_told_so() {
+async fn a5_1_a_bundle_about_another_artifact_is_told_so() {
     let sigstore = Sigstore::new(start()).unwrap();
     let collector = trusting(&sigstore);
     let other = Bytes::from_static(b"another manifest");

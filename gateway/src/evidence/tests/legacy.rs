@@ -313,6 +313,61 @@ async fn a4_1_a_layer_is_what_its_tag_says() {
     assert_eq!(Tag::Att.rejected(&collector, two).await.0, Code::BUNDLE_MALFORMED);
     let unsigned = annotated(signature, SIGNATURE, "");
     assert_eq!(Tag::Sig.rejected(&collector, unsigned).await.0, Code::BUNDLE_MALFORMED);
+    let other = Tag::Sig.make(&sigstore, cosign().with(Knob::WrongPayloadType));
+    assert_eq!(Tag::Sig.rejected(&collector, other).await.0, Code::PREDICATE_TYPE_MISMATCH);
+}
+
+#[tokio::test]
+async fn a4_2_a_layer_of_anything_else_than_one_statement_is_rejected() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    for (tag, knob, expected) in [
+        (Tag::Sig, Knob::PayloadNotJson, Code::STATEMENT_MALFORMED),
+        (Tag::Sig, Knob::PayloadDuplicateKey, Code::STATEMENT_MALFORMED),
+        (Tag::Sig, Knob::NoPayloadType, Code::STATEMENT_MALFORMED),
+        (Tag::Att, Knob::PayloadNotJson, Code::STATEMENT_MALFORMED),
+        (Tag::Att, Knob::PayloadDuplicateKey, Code::STATEMENT_MALFORMED),
+        (Tag::Att, Knob::StatementOfUnknownType, Code::STATEMENT_MALFORMED),
+        (Tag::Att, Knob::NoSubjects, Code::STATEMENT_MALFORMED),
+        (Tag::Att, Knob::WrongPayloadType, Code::BUNDLE_UNSUPPORTED),
+        (Tag::Att, Knob::TwoDsseSignatures, Code::BUNDLE_MALFORMED),
+    ] {
+        let (code, detail) = tag.rejected(&collector, tag.make(&sigstore, tag.request().with(knob))).await;
+        assert_eq!(code, expected, "{knob:?} in {tag:?}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn a5_3_a_payload_is_about_ours_letter_by_letter() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let collector = trusting(&sigstore);
+    for tag in Tag::BOTH {
+        let upper = tag.make(&sigstore, tag.request().with(Knob::UpperCaseSubject));
+        assert_eq!(tag.rejected(&collector, upper).await.0, Code::SUBJECT_MISMATCH, "{tag:?}");
+    }
+    for knob in [Knob::SeveralSubjects, Knob::SubjectTwice] {
+        Tag::Att.verified(&collector, Tag::Att.make(&sigstore, slsa().with(knob))).await;
+    }
+}
+
+#[tokio::test]
+async fn a6_4_a_layer_that_no_log_promised_to_hold_is_none() {
+    let sigstore = Sigstore::new(start()).unwrap();
+    let managed = ManagedKey::generate().unwrap();
+    let release = key("release", &managed);
+    let collector =
+        collector(&Settings { roots: vec![root("acme", &sigstore)], keys: vec![release], ..Settings::default() });
+    for tag in Tag::BOTH {
+        for knob in [Knob::NoLogEntry, Knob::NoPromise] {
+            // A time-stamp beside it says when, and nothing of the log; a key needs not even that.
+            let stamped = tag.make(&sigstore, tag.request().with(Knob::TimestampBeside).with(knob));
+            let keyed = tag.by_key(&sigstore, &managed, tag.request().with(knob));
+            for layer in [stamped, keyed] {
+                let (code, detail) = tag.rejected(&collector, layer).await;
+                assert_eq!(code, Code::LOG_PROOF_MISSING, "{knob:?} in {tag:?}: {detail}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ mod a11;
 mod a7;
 mod attested;
 mod authorities;
+mod catalogue;
+mod checking;
 mod checkpoints;
 mod collecting;
 mod demands;
@@ -16,13 +18,16 @@ mod keys;
 mod knobs;
 mod legacy;
 mod refreshing;
+mod revoking;
+mod settings_matter;
 mod shapes;
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    Collector, Exhibit, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings, Trust,
+    Collector, Examination, Exhibit, InlinePem, InlineRoot, KeySettings, PemSource, RootSettings, RootSource, Settings,
+    Trust,
 };
 use crate::case::{
     Candidate, CandidateContent, CandidateSource, Candidates, Digest, Evidence, Finding, Timestamp, VerifiedFinding,
@@ -75,9 +80,21 @@ fn candidate(name: &str, bundle: impl Into<Bytes>) -> Candidate {
 }
 
 async fn examine(collector: &Collector, list: Vec<Candidate>) -> Evidence {
+    investigate(collector, list).await.into_evidence()
+}
+
+async fn investigate(collector: &Collector, mut list: Vec<Candidate>) -> Examination {
     let manifest = manifest();
+    for Candidate { source, content } in &mut list {
+        if let Ok(CandidateContent::CosignSignature(_) | CandidateContent::CosignAttestation(_)) = content {
+            "cosign-tags".clone_into(&mut source.via);
+        }
+    }
     let candidates = Candidates { looked_in: vec!["referrers-api".into()], list };
-    collector.examine(Exhibit::of(manifest), candidates, later()).await.unwrap()
+    let standing = collector.standing();
+    let examination = collector.investigate(standing, Exhibit::of(manifest), candidates, later()).await.unwrap();
+    checking::hold(&examination);
+    examination
 }
 
 /// The finding of one bundle.

@@ -103,7 +103,7 @@ async fn a_file_that_changes_is_believed_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
-async fn an_examination_that_began_under_one_trust_ends_under_it() {
+async fn a22_1_an_examination_that_began_under_one_trust_ends_under_it() {
     let (one, two) = (Sigstore::new(start()).unwrap(), Sigstore::new(start()).unwrap());
     let folder = Folder::new();
     let (collector, upkeep) = folder.open(&folder.root(&one, later())).await;
@@ -112,7 +112,8 @@ async fn an_examination_that_began_under_one_trust_ends_under_it() {
     upkeep.look(later()).await;
     let candidates = |bundle| Candidates { looked_in: Vec::new(), list: vec![candidate("one", bundle)] };
     let old = candidates(one.sign(cosign()).unwrap());
-    let evidence = collector.examine_under(before.clone(), Exhibit::of(manifest()), old, later()).await.unwrap();
+    let evidence =
+        collector.investigate(before.clone(), Exhibit::of(manifest()), old, later()).await.unwrap().into_evidence();
     assert!(matches!(evidence.findings[0], Finding::Verified(_)));
     assert_eq!(evidence.trust, before.facts(later()));
     assert!(collector.still_believes(before.basis()).is_err());
@@ -120,7 +121,7 @@ async fn an_examination_that_began_under_one_trust_ends_under_it() {
 }
 
 #[tokio::test]
-async fn a_touched_file_is_young_again_and_a_date_ahead_grows_old_all_the_same() {
+async fn a23_1_a_touched_file_is_young_again_and_a_date_ahead_grows_old_all_the_same() {
     let sigstore = Sigstore::new(start()).unwrap();
     let folder = Folder::new();
     let settings = folder.root(&sigstore, after(-100));
@@ -483,7 +484,7 @@ mod tuf {
     }
 
     #[tokio::test]
-    async fn another_key_than_that_of_the_named_root_is_not_believed() {
+    async fn a23_1_another_key_than_that_of_the_named_root_is_not_believed() {
         let sigstore = Sigstore::new(start()).unwrap();
         let (ours, stranger) = (Tuf::new().await, Tuf::new().await);
         stranger.publish(1, &sigstore, after(DAY));

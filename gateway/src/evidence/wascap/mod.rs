@@ -12,12 +12,15 @@ mod shown;
 mod tests;
 mod token;
 
+use std::time::Instant;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use self::section::Reading;
 pub use self::shown::text;
 use self::token::{About, Bound, REVISION_BOUND, Token};
+use super::checks::{self, Checks};
 use super::rejection::Rejection;
 use crate::case::{CandidateSource, Digest, Finding, FindingKind, RejectedFinding, Signer, Timestamp, VerifiedFinding};
 use crate::reason::Code;
@@ -115,9 +118,16 @@ pub enum Validity {
 /// The token in a component's or core module's bytes, if there is one.
 ///
 /// None is also what cannot be read and has no token before the fault: the surface stage refuses those.
-pub(super) fn embedded(bytes: &[u8], now: Timestamp) -> Option<Finding> {
-    in_component(bytes, now).map(Report::finding)
+pub(super) fn embedded(bytes: &[u8], now: Timestamp, checks: &mut Checks) -> Option<Finding> {
+    let begin = Instant::now();
+    let report = in_component(bytes, now)?;
+    checks.looked(&ORDER, report.stopped_at(), begin.elapsed());
+    Some(report.finding())
 }
+
+/// What is checked of a token, in order.
+pub(super) const ORDER: [checks::Check; 4] =
+    [checks::Check::Shape, checks::Check::Signature, checks::Check::Subject, checks::Check::Validity];
 
 /// What is known about the token of a component, a core module or a provider archive, if there is one.
 pub fn report(bytes: &[u8], now: Timestamp) -> Option<Report> {
@@ -238,6 +248,19 @@ impl Report {
                 self
             }
             Err(rejection) => self.reject(rejection),
+        }
+    }
+
+    /// The check that failed, if one did.
+    fn stopped_at(&self) -> Option<checks::Check> {
+        let unbound = self.code == Some(Code::TOKEN_UNBOUND);
+        match (self.status, self.signature, self.hash) {
+            (Status::Verified, ..) => None,
+            (_, Check::Unchecked, _) => Some(checks::Check::Shape),
+            (_, Check::Invalid, _) => Some(checks::Check::Signature),
+            (_, _, Check::Mismatch) => Some(checks::Check::Subject),
+            _ if unbound => Some(checks::Check::Subject),
+            _ => Some(checks::Check::Validity),
         }
     }
 

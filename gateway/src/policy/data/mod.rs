@@ -125,7 +125,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_known_list() {
+    fn a8_2_what_is_no_known_list_is_refused() {
         for data in
             [json!({"witgate": {"signature": []}}), json!({"witgate": {"signatures": {}}}), json!({"witgate": []})]
         {

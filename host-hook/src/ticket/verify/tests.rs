@@ -143,7 +143,7 @@ fn another_hosts_ticket_is_refused() {
 }
 
 #[test]
-fn a_ticket_is_taken_once() {
+fn a22_1_a_ticket_is_taken_once() {
     let host = Host::new();
     let expected = host.expects();
     let envelope = envelope_of(|_| {});

@@ -119,7 +119,7 @@ async fn a25_2_only_404_says_that_a_tag_is_not_there() {
 }
 
 #[tokio::test]
-async fn what_is_no_manifest_of_signatures_is_a_candidate_with_a_defect() {
+async fn a4_1_a5_2_what_is_no_manifest_of_signatures_is_a_candidate_with_a_defect() {
     let scene = Scene::new().await;
     for tag in BOTH {
         let good = || manifest(&[layer(tag, b"one")]);

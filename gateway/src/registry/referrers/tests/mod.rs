@@ -147,10 +147,20 @@ async fn a25_2_a_refusal_to_show_evidence_is_never_none() {
     }
     scene.peer.on(&page_2, Reply::status(404));
     assert!(scene.candidates().await.is_err(), "page 2 is missing");
-    for link in
-        ["<http://127.0.0.1:1/>; rel=next", "</v2/y/referrers/z>; rel=next", "nonsense", "<a>;rel=next, <b>;rel=next"]
-    {
-        scene.peer.on(&scene.api, index(&[]).header("link", link));
+    // Each of them answers, and would end the list well.
+    let elsewhere = Peer::start().await;
+    let other_path = "/v2/y/referrers/z";
+    scene.peer.on(other_path, index(&[]));
+    elsewhere.on(&scene.api, index(&[]));
+    for link in [
+        format!("<{other_path}>; rel=next"),
+        format!("<http://{}{}>; rel=next", elsewhere.name, scene.api),
+        format!("<http://user@{}{}?page=2>; rel=next", scene.peer.name, scene.api),
+        "<http://127.0.0.1:1/>; rel=next".into(),
+        "nonsense".into(),
+        "<?page=2>;rel=next, <?page=3>;rel=next".into(),
+    ] {
+        scene.peer.on(&scene.api, index(&[]).header("link", &link));
         assert!(scene.candidates().await.is_err(), "{link}");
     }
     scene.peer.on(&scene.api, Reply::status(404));
@@ -161,7 +171,7 @@ async fn a25_2_a_refusal_to_show_evidence_is_never_none() {
 }
 
 #[tokio::test]
-async fn malformed_lists_are_candidates_with_a_defect() {
+async fn a25_2_malformed_lists_are_candidates_with_a_defect() {
     let scene = Scene::new().await;
     let good = scene.bundle(b"bundle");
     for body in [
@@ -289,6 +299,37 @@ async fn a2_2_a5_2_what_lies_about_itself_is_a_candidate_with_a_defect() {
     });
     scene.peer.on(&scene.api, index(&[sbom, good]));
     assert_eq!(scene.outcomes().await, ["good"]);
+}
+
+#[tokio::test]
+async fn a25_3_what_a_list_says_of_its_entries_changes_nothing() {
+    let scene = Scene::new().await;
+    let bundle = scene.bundle(b"bundle");
+    let sbom = scene.put(&json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": [], "artifactType": "application/spdx+json",
+        "config": descriptor(OCI_EMPTY, b"{}"),
+    }));
+    // ghcr.io says `empty` of a bundle; a server that ignores a filter lists everything; a liar says what it likes.
+    for kind in [json!(OCI_EMPTY), json!(BUNDLE), json!("application/spdx+json"), json!("x/y"), json!(null)] {
+        let (mut bundle, mut sbom) = (bundle.clone(), sbom.clone());
+        for entry in [&mut bundle, &mut sbom] {
+            match &kind {
+                Value::Null => drop(entry.as_object_mut().unwrap().remove("artifactType")),
+                kind => entry["artifactType"] = kind.clone(),
+            }
+        }
+        scene.peer.on(&scene.api, index(&[bundle, sbom]).header("oci-filters-applied", "artifactType"));
+        assert_eq!(scene.outcomes().await, ["bundle"], "{kind}");
+    }
+    // Redirects are for blobs: who sends us elsewhere for a list shows none, wherever it leads.
+    let elsewhere =
+        [format!("http://{}/v2/x/referrers/{}", scene.peer.name, scene.subject), "http://127.0.0.1:1/x".into()];
+    for location in elsewhere {
+        for status in [301, 302, 303, 307, 308] {
+            scene.peer.on(&scene.api, Reply::status(status).header("location", &location));
+            assert!(scene.candidates().await.is_err(), "{status} {location}");
+        }
+    }
 }
 
 fn sorted<const N: usize>(mut list: [&str; N]) -> [&str; N] {
