@@ -27,20 +27,20 @@ fn the_public_half_is_the_one_that_cosign_tells() {
     let text = std::fs::read_to_string(folder.join("made.key")).unwrap();
     std::fs::write(folder.join("old.key"), text.replace("ENCRYPTED SIGSTORE", "ENCRYPTED COSIGN")).unwrap();
 
-    let imported = Kind::ALL.map(|kind| format!("imported-{}.key", kind.name()));
-    for file in ["made.key", "old.key"].into_iter().chain(imported.iter().map(String::as_str)) {
-        let shown: Value = serde_json::from_str(&succeed(&mut show(folder, file, PASSWORD))).unwrap();
-        let told = succeed(cosign(folder).args(["public-key", "--key", file]));
-        assert_eq!(shown["public_key"], told, "{file}");
-
+    let shown = |file: &str| -> Value { serde_json::from_str(&succeed(&mut show(folder, file, PASSWORD))).unwrap() };
+    let told = |file: &str| succeed(cosign(folder).args(["public-key", "--key", file]));
+    for file in ["made.key", "old.key"] {
+        assert_eq!(shown(file)["public_key"], told(file));
         let wrong = run(&mut show(folder, file, "another password"));
         assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0), "{file}");
     }
-    // What openssl wrote, and cosign imported.
     for kind in Kind::ALL {
-        let shown = |file: String| succeed(&mut show(folder, &file, PASSWORD));
-        let imported = shown(format!("imported-{}.key", kind.name()));
-        assert_eq!(shown(format!("{}.pem", kind.name())), imported);
-        assert_eq!(shown(format!("{}.pub", kind.name())), imported);
+        let name = kind.name();
+        let imported = format!("imported-{name}.key");
+        let key = shown(&imported);
+        assert_eq!(key["public_key"], told(&imported));
+        // What openssl wrote, and cosign imported.
+        assert_eq!(shown(&format!("{name}.pem")), key);
+        assert_eq!(shown(&format!("{name}.pub")), key);
     }
 }
