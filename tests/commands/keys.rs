@@ -127,7 +127,7 @@ fn verify_takes_a_key_in_each_of_its_forms() {
             match kind {
                 KeyKind::Ed25519 => {
                     assert_eq!(unstated.status.code(), Some(2));
-                    assert!(stderr(&unstated).contains("`--signing-algorithm`"), "{}", stderr(&unstated));
+                    assert!(stderr(&unstated).contains("`--signing-algorithm ed25519-ph`"), "{}", stderr(&unstated));
                 }
                 _ => assert_eq!(unstated.status.code(), Some(0), "{}", stderr(&unstated)),
             }
