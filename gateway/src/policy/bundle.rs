@@ -25,6 +25,8 @@ pub struct Settings {
 impl Settings {
     /// The default of `timeout_ms` (`design.md` §12).
     pub const DEFAULT_TIMEOUT_MS: u64 = 100;
+    /// How long the demo and tests wait for policy, in milliseconds: long enough for a busy machine without optimization.
+    pub(super) const PATIENT_TIMEOUT_MS: u64 = 10_000;
 }
 
 impl Default for Settings {

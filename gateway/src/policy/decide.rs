@@ -43,12 +43,14 @@ impl Policy {
         Self::from_bundle(&bundle, Settings::DEFAULT_TIMEOUT_MS)
     }
 
-    /// The embedded policies over data in memory, for the demo and for tests.
+    /// The embedded policies over data in memory, for the demo and for tests: a busy machine changes no answer.
     ///
     /// # Errors
     /// Data that no rule reads.
     pub fn embedded(data: impl Borrow<Value>) -> Result<Self, LoadError> {
-        Self::from_sources(Bundle::embedded().modules, data, "embedded", env!("CARGO_PKG_VERSION"))
+        let sources = Bundle::embedded().modules;
+        let bundle = Bundle::from_sources(sources, data.borrow(), "embedded", env!("CARGO_PKG_VERSION"))?;
+        Self::from_bundle(&bundle, Settings::PATIENT_TIMEOUT_MS)
     }
 
     pub(super) fn from_bundle(bundle: &Bundle, timeout_ms: u64) -> Result<Self, LoadError> {
