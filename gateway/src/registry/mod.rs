@@ -13,7 +13,6 @@ use crate::outage::{NoAnswer, Outage, Peer};
 
 mod address;
 mod artifact;
-mod blobs;
 mod budgets;
 mod challenge;
 mod config;
@@ -31,17 +30,18 @@ mod resolve;
 #[cfg(test)]
 mod resolve_index_tests;
 mod settings;
+mod store;
 mod token;
 mod upstream;
 
 pub use artifact::Artifact;
 pub use settings::{Settings, StartError, UpstreamSettings};
 
-use blobs::Blobs;
 use budgets::Budgets;
 use fault::Trouble;
 use resolve::Memory;
 use settings::Upstreams;
+use store::Blobs;
 use upstream::Upstream;
 
 /// The registries that may be asked, with what is known of them; cheap to clone.

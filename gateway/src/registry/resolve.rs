@@ -11,7 +11,6 @@ use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect
 
 use super::Inner;
 use super::artifact::Body;
-use super::blobs::Blobs;
 use super::budgets::{
     ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE,
     SEARCH_LIFE, SEARCHES, TAGS,
@@ -21,6 +20,7 @@ use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_M
 use super::fault::{Fault, Trouble};
 use super::fetch::Answer;
 use super::manifest::Manifest;
+use super::store::Blobs;
 use super::upstream::Upstream;
 
 /// What is remembered between requests. Every key names the upstream and the repository: bytes are shared, the right to

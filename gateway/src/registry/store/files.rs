@@ -11,14 +11,14 @@ use bytes::Bytes;
 
 use crate::case::Digest;
 
-use super::budgets::COMPONENT_BYTES;
+use super::super::budgets::COMPONENT_BYTES;
 
 /// Verified blobs under `blobs/sha256/HEX`; whole files only, each re-hashed when it is read.
 ///
 /// After a crash there may be files in `tmp/`, which the next start removes; a file under `blobs/` was synced before it got
 /// its name. The calls block on the disk.
 #[derive(Clone, Debug)]
-pub(super) struct Blobs(Arc<Inner>);
+pub(in super::super) struct Blobs(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {

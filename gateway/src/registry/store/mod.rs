@@ -1,0 +1,5 @@
+//! Verified blobs, kept by their digest.
+
+mod files;
+
+pub(super) use files::Blobs;
