@@ -25,7 +25,7 @@ pub struct Service {
     scheme: &'static str,
     clock: Clock,
     stop: CancellationToken,
-    /// Listeners, and the loops that keep trust fresh.
+    /// Listeners, and the loops that keep trust fresh and the cache sound.
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -107,6 +107,7 @@ impl Service {
             tokio::spawn(tls::serve(administration.1, tls::Door::Unproven, http::administration(door), stop.clone())),
             tokio::spawn(until(stop.clone(), look_at_files(gate.clone(), clock.clone()))),
             tokio::spawn(until(stop.clone(), ask_repositories(gate.clone(), clock.clone()))),
+            tokio::spawn(until(stop.clone(), scrub(gate.clone()))),
         ];
         Ok(Self { gate, callers: addresses.0, administration: addresses.1, scheme, clock, stop, tasks })
     }
@@ -159,6 +160,13 @@ async fn ask_repositories(gate: Arc<Gate>, clock: Clock) {
     loop {
         tokio::time::sleep(gate.pace()).await;
         gate.ask_repositories(clock()).await;
+    }
+}
+
+/// Cached blobs, one after the other, at the rate that the configuration allows.
+async fn scrub(gate: Arc<Gate>) {
+    loop {
+        tokio::time::sleep(gate.registry.scrub().await).await;
     }
 }
 

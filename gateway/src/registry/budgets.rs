@@ -105,6 +105,19 @@ pub(super) const REQUESTS_PER_UPSTREAM: usize = 32;
 /// Component bytes that may be under way from all upstreams together.
 pub(super) const COLD_BYTES: u64 = 1 << 30;
 
+/// A blob in the store, in bytes: no kind may be larger than a component.
+pub(super) const BLOB_BYTES: u64 = COMPONENT_BYTES;
+/// Cached files read at once, from disk into memory or to be hashed.
+pub(super) const LOADS_AT_ONCE: usize = 8;
+/// The digests of the pieces of large files, in bytes: 128 files of 256 MiB.
+pub(super) const SEALS_BYTES: u64 = 4 << 20;
+/// Altered files that are kept for a person to look at.
+pub(super) const SET_ASIDE_FILES: usize = 16;
+/// The least time between two files that are scrubbed.
+pub(super) const SCRUB_LEAST_PAUSE: Duration = Duration::from_millis(100);
+/// The time between two walks over the whole cache, and the longest between two files.
+pub(super) const SCRUB_REST: Duration = Duration::from_secs(3600);
+
 /// Tags remembered.
 pub(super) const TAGS: u64 = 16_384;
 /// Searches for evidence under way.
@@ -113,8 +126,8 @@ pub(super) const SEARCHES: u64 = 16_384;
 pub(super) const SEARCH_LIFE: Duration = Duration::from_secs(1);
 /// Manifests remembered, in bytes.
 pub(super) const MANIFESTS_HELD_BYTES: u64 = 16 << 20;
-/// Artifacts held in memory with their components, in bytes.
-pub(super) const ARTIFACTS_HELD_BYTES: u64 = 64 << 20;
+/// Artifacts held in memory with their components, in bytes; most share theirs with the store.
+pub(super) const ARTIFACTS_HELD_BYTES: u64 = 32 << 20;
 /// Blobs of which we remember that a repository holds them.
 pub(super) const BLOBS_PRESENT: u64 = 65_536;
 /// How long we go without asking a repository whether it still holds a digest that we have.

@@ -396,7 +396,7 @@ mod tests {
             peer.on(pushed.layer_path(), lie);
             let outage = stage.outage(&peer, "x:1").await;
             assert_eq!(outage.peer.kind(), "registry", "{what}");
-            assert_eq!(stage.registry.component(&Digest::of(b"component")).await.unwrap(), None, "{what} was kept");
+            assert_eq!(stage.held(&Digest::of(b"component")).await, None, "{what} was kept");
         }
         let honest = blob(b"component").ending(Ending::Chunked).header("content-encoding", "identity");
         peer.on(pushed.layer_path(), honest);

@@ -5,8 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-
-use bytes::Bytes;
+use std::time::Duration;
 
 use crate::case::{Candidates, Digest, Reference, Timestamp};
 use crate::outage::{NoAnswer, Outage, Peer};
@@ -36,12 +35,13 @@ mod upstream;
 
 pub use artifact::Artifact;
 pub use settings::{Settings, StartError, UpstreamSettings};
+pub use store::Blob;
 
 use budgets::Budgets;
 use fault::Trouble;
-use resolve::Memory;
+use resolve::{Memory, Wanted};
 use settings::Upstreams;
-use store::Blobs;
+use store::Store;
 use upstream::Upstream;
 
 /// The registries that may be asked, with what is known of them; cheap to clone.
@@ -53,7 +53,7 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     upstreams: Upstreams,
-    blobs: Blobs,
+    store: Store,
     memory: Memory,
 }
 
@@ -68,9 +68,9 @@ impl Registry {
 
     fn with_budgets(settings: &Settings, cache_dir: &Path, budgets: Budgets) -> Result<Self, StartError> {
         let upstreams = Upstreams::of(settings, &Arc::new(budgets))?;
-        let blobs = Blobs::open(cache_dir, settings.cache_max_bytes)
+        let store = Store::open(cache_dir, settings)
             .map_err(|source| StartError::Cache { path: cache_dir.to_owned(), source })?;
-        Ok(Self { inner: Arc::new(Inner { upstreams, blobs, memory: Memory::new(settings.tag_life_s) }) })
+        Ok(Self { inner: Arc::new(Inner { upstreams, store, memory: Memory::new(settings.tag_life_s) }) })
     }
 
     /// Finds what `reference` means at `now`: its tag is asked for once, then only digests count.
@@ -119,9 +119,34 @@ impl Registry {
         found.map_err(Trouble::into_outage)
     }
 
-    /// The bytes of a component that was resolved before, hashed again; none if they are no longer held.
-    pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, Outage> {
-        resolve::read_blob(&self.inner.blobs, *digest).await.map_err(Trouble::into_outage)
+    /// The verified bytes of any blob that is held: a component, a config, a layer of data; none if they are not held.
+    ///
+    /// The store is one for all: whether somebody may read the blob at all is for the caller of this to know.
+    pub async fn blob(&self, digest: &Digest) -> Result<Option<Blob>, Outage> {
+        self.inner.store.blob(*digest).await.map_err(Trouble::into_outage)
+    }
+
+    /// The verified bytes of a blob that a manifest in the repository of `reference` names, fetched from there if they are not
+    /// held; a repository that does not have it is an outage, as it is for a component.
+    ///
+    /// Many who ask for one blob of one repository at once cost one request to it.
+    pub async fn fetch_blob(&self, reference: &Reference, digest: &Digest, size_bytes: u64) -> Result<Blob, NoAnswer> {
+        let upstream = self.upstream(reference)?;
+        let wanted = Wanted { digest: *digest, size_bytes };
+        let fetched = resolve::fetch_blob(&self.inner, &upstream, reference.repository(), wanted).await;
+        fetched
+            .map(|bytes| Blob::in_memory(*digest, bytes))
+            .map_err(|trouble| trouble.into_no_answer(&reference.to_string()))
+    }
+
+    /// Looks at the next cached file, in the background; gives how long to wait until the one after it.
+    pub async fn scrub(&self) -> Duration {
+        self.inner.store.scrub().await
+    }
+
+    /// Sets `witgate_store_bytes`.
+    pub fn measure(&self) {
+        self.inner.store.measure();
     }
 
     fn upstream(&self, reference: &Reference) -> Result<Arc<Upstream>, NoAnswer> {

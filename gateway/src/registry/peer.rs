@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,7 @@ use crate::outage::{NoAnswer, Outage};
 
 use super::budgets::Budgets;
 use super::document::{OCI_INDEX, OCI_MANIFEST};
-use super::{Registry, Settings, UpstreamSettings};
+use super::{Blob, Registry, Settings, UpstreamSettings};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -270,6 +271,12 @@ pub(super) fn index(entries: &[Value]) -> Reply {
     Reply::ok(OCI_INDEX, body.to_string())
 }
 
+/// All bytes of a blob, as they are read.
+pub(super) async fn all(blob: &Blob) -> Vec<u8> {
+    let pieces: Vec<_> = blob.read(0..u64::MAX).try_collect().await.unwrap();
+    pieces.concat()
+}
+
 /// A gateway's registry stage with its own cache folder.
 pub(super) struct Stage {
     pub registry: Registry,
@@ -302,6 +309,12 @@ impl Stage {
     pub async fn resolve_at(&self, peer: &Peer, rest: &str, now_s: i64) -> Result<super::Artifact, NoAnswer> {
         let reference: Reference = format!("{}/{rest}", peer.name).parse().unwrap();
         Box::pin(self.registry.resolve(&reference, Timestamp::from_second(now_s).unwrap())).await
+    }
+
+    /// What the store has of a digest.
+    pub async fn held(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let blob = self.registry.blob(digest).await.unwrap()?;
+        Some(all(&blob).await)
     }
 
     /// The outage that resolving must end in.

@@ -12,15 +12,14 @@ use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect
 use super::Inner;
 use super::artifact::Body;
 use super::budgets::{
-    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE,
-    SEARCH_LIFE, SEARCHES, TAGS,
+    ARTIFACTS_HELD_BYTES, BLOB_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES,
+    PRESENCE_LIFE, SEARCH_LIFE, SEARCHES, TAGS,
 };
 use super::config;
 use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, over_limit, shown};
 use super::fault::{Fault, Trouble};
 use super::fetch::Answer;
 use super::manifest::Manifest;
-use super::store::Blobs;
 use super::upstream::Upstream;
 
 /// What is remembered between requests. Every key names the upstream and the repository: bytes are shared, the right to
@@ -33,6 +32,7 @@ pub(super) struct Memory {
     artifacts: Cache<Key<Digest>, Held>,
     present: Cache<Key<Digest>, ()>,
     searches: Cache<Key<Digest>, Arc<Candidates>>,
+    fetches: Cache<Key<Digest>, Bytes>,
     cold: Semaphore,
 }
 
@@ -86,6 +86,7 @@ impl Memory {
                 .build(),
             present: Cache::builder().max_capacity(BLOBS_PRESENT).time_to_live(PRESENCE_LIFE).build(),
             searches: Cache::builder().max_capacity(SEARCHES).time_to_live(SEARCH_LIFE).build(),
+            fetches: Cache::builder().max_capacity(SEARCHES).time_to_live(SEARCH_LIFE).build(),
             cold: Semaphore::new(COLD_PIECES),
         }
     }
@@ -238,8 +239,8 @@ async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found
     let mut claimed_imports = None;
     let mut component = None;
     if let (Some(layer), Some(config)) = (&manifest.component, &manifest.config) {
-        let layer_bytes = blob(inner, upstream, repository, layer);
-        let config_bytes = blob(inner, upstream, repository, config);
+        let layer_bytes = blob(inner, upstream, repository, layer.into());
+        let config_bytes = blob(inner, upstream, repository, config.into());
         let (layer_bytes, config_bytes) = futures::try_join!(layer_bytes, config_bytes)?;
         match config::claimed_imports(&config_bytes, &config.media_type, &layer.digest) {
             Ok(claimed) => {
@@ -293,14 +294,49 @@ async fn remember(inner: &Inner, upstream: &Upstream, repository: &str, answer: 
     served
 }
 
+/// A blob that a manifest names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub digest: Digest,
+    pub size_bytes: u64,
+}
+
+impl From<&Descriptor> for Wanted {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self { digest: descriptor.digest, size_bytes: descriptor.size_bytes }
+    }
+}
+
+/// One reading of a blob for all who ask at once; who asks later begins anew.
+pub(super) async fn fetch_blob(
+    inner: &Inner,
+    upstream: &Upstream,
+    repository: &str,
+    wanted: Wanted,
+) -> Result<Bytes, Trouble> {
+    if wanted.size_bytes > BLOB_BYTES {
+        let fault = Fault::TooLarge { limit_bytes: BLOB_BYTES };
+        return Err(registry_trouble(upstream, format!("reading blob `{}` of `{repository}`", wanted.digest), fault));
+    }
+    let key = (upstream.name.clone(), repository.to_owned(), wanted.digest);
+    let fetch = async { Box::pin(blob(inner, upstream, repository, wanted)).await };
+    let flight = Box::pin(inner.memory.fetches.entry(key.clone()).or_try_insert_with(fetch));
+    let entry = flight.await.map_err(|trouble| Trouble::clone(&trouble))?;
+    if entry.is_fresh() {
+        // The store holds them, as far as they may be held.
+        inner.memory.fetches.invalidate(&key).await;
+    }
+    Ok(entry.into_value())
+}
+
 /// The bytes of a blob that a manifest of this repository names: from the cache if the repository holds it, else from there.
-async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: &Descriptor) -> Result<Bytes, Trouble> {
-    let digest = &descriptor.digest;
+async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, wanted: Wanted) -> Result<Bytes, Trouble> {
+    let digest = &wanted.digest;
     let failed = |fault| registry_trouble(upstream, format!("reading blob `{digest}` of `{repository}`"), fault);
     let key = (upstream.name.clone(), repository.to_owned(), *digest);
     let present = &inner.memory.present;
-    let _cold = inner.memory.cold(upstream, descriptor.size_bytes).await.map_err(failed)?;
-    let held = read_blob(&inner.blobs, *digest).await?.filter(|bytes| bytes.len() as u64 == descriptor.size_bytes);
+    let _cold = inner.memory.cold(upstream, wanted.size_bytes).await.map_err(failed)?;
+    let held = inner.store.whole(*digest).await?.filter(|bytes| bytes.len() as u64 == wanted.size_bytes);
     if let Some(bytes) = held {
         // Naming another repository's blob must not be a way to read it.
         if present.contains_key(&key) {
@@ -316,24 +352,10 @@ async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: 
             Err(_) => {}
         }
     }
-    let bytes = upstream.blob(repository, digest, descriptor.size_bytes).await.map_err(failed)?;
-    keep_blob(&inner.blobs, *digest, bytes.clone()).await?;
+    let bytes = upstream.blob(repository, digest, wanted.size_bytes).await.map_err(failed)?;
+    let bytes = inner.store.keep(*digest, bytes).await?;
     present.insert(key, ()).await;
     Ok(bytes)
-}
-
-/// Reads from the cache on disk.
-pub(super) async fn read_blob(blobs: &Blobs, digest: Digest) -> Result<Option<Bytes>, Trouble> {
-    let blobs = blobs.clone();
-    let failed = |source| Trouble::disk(format!("reading cached blob `{digest}`"), source);
-    tokio::task::spawn_blocking(move || blobs.read(&digest)).await.map_err(|gone| failed(gone.into()))?.map_err(failed)
-}
-
-async fn keep_blob(blobs: &Blobs, digest: Digest, bytes: Bytes) -> Result<(), Trouble> {
-    let blobs = blobs.clone();
-    let failed = |source| Trouble::disk(format!("caching blob `{digest}`"), source);
-    let kept = tokio::task::spawn_blocking(move || blobs.keep(&digest, &bytes)).await;
-    kept.map_err(|gone| failed(gone.into()))?.map_err(failed)
 }
 
 fn reading_manifest(repository: &str, name: &str) -> String {
@@ -357,7 +379,7 @@ mod tests {
     use crate::outage::{NoAnswer, Peer as OutagePeer};
     use crate::reason::Code;
     use crate::registry::budgets::Budgets;
-    use crate::registry::peer::{Peer, Pushed, Reply, Stage, descriptor};
+    use crate::registry::peer::{self, Peer, Pushed, Reply, Stage, descriptor};
     use crate::registry::{Registry, Settings};
 
     use super::*;
@@ -377,8 +399,8 @@ mod tests {
         let claimed = facts.config.as_ref().unwrap().claimed_imports.clone();
         assert_eq!(claimed, Some(vec!["wasi:http/types@0.2.3".into()]));
         assert_eq!(artifact.reference_facts().tag.as_deref(), Some("1"));
-        assert_eq!(stage.registry.component(&component.digest).await.unwrap().unwrap(), &b"component"[..]);
-        assert_eq!(stage.registry.component(&Digest::of(b"other")).await.unwrap(), None);
+        assert_eq!(stage.held(&component.digest).await.unwrap(), &b"component"[..]);
+        assert_eq!(stage.held(&Digest::of(b"other")).await, None);
         // One for the manifest, two for the blobs: the digest of the tag is that of the bytes that came with it.
         assert_eq!(peer.asked().len(), 3);
     }
@@ -489,14 +511,16 @@ mod tests {
         let digest = Digest::of(b"component");
         let file = stage.folder.path().join("blobs/sha256").join(digest.hex());
         std::fs::write(&file, b"komponent").unwrap();
-        assert_eq!(stage.registry.component(&digest).await.unwrap(), None);
+        assert_eq!(stage.held(&digest).await.unwrap(), &b"component"[..], "what is in memory was hashed when it came");
         let again = Registry::open(&Settings::default(), stage.folder.path()).unwrap();
+        assert!(again.blob(&digest).await.unwrap().is_none());
         std::fs::write(&file, b"komponent").unwrap();
         let reference = format!("{}/x:1", peer.name).parse().unwrap();
         let artifact = Box::pin(again.resolve(&reference, Timestamp::UNIX_EPOCH)).await.unwrap();
         assert_eq!(artifact.component().unwrap(), &b"component"[..]);
         assert_eq!(peer.times(&pushed.layer_path()), 2);
-        assert_eq!(again.component(&digest).await.unwrap().unwrap(), &b"component"[..]);
+        let held = again.blob(&digest).await.unwrap().unwrap();
+        assert_eq!(peer::all(&held).await, &b"component"[..]);
     }
 
     #[tokio::test]

@@ -34,6 +34,10 @@ pub struct Settings {
     pub tag_life_s: u64,
     /// The size of the cache on disk, in bytes: at least one component (256 MiB).
     pub cache_max_bytes: u64,
+    /// How many bytes of blobs may be in memory, those that are being sent among them; what does not fit is read from disk.
+    pub memory_max_bytes: u64,
+    /// How fast cached files are hashed again in the background, in bytes a second; 0 does without.
+    pub scrub_bytes_per_s: u64,
     /// How long DNS, TCP and TLS of one connection may take together, in milliseconds.
     pub connect_timeout_ms: u64,
     /// How long a registry may be silent within an answer, in milliseconds.
@@ -70,6 +74,8 @@ impl Default for Settings {
             upstreams: BTreeMap::new(),
             tag_life_s: 30,
             cache_max_bytes: 8 << 30,
+            memory_max_bytes: 128 << 20,
+            scrub_bytes_per_s: 4 << 20,
             connect_timeout_ms: 3_000,
             idle_timeout_ms: 15_000,
             metadata_timeout_ms: 10_000,

@@ -38,5 +38,6 @@ pub(super) async fn readyz(State(door): State<Door>) -> Response {
 /// Prometheus text format 0.0.4.
 pub(super) async fn metrics(State(door): State<Door>) -> Response {
     door.gate.evidence.measure((door.clock)());
+    door.gate.registry.measure();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (door.metrics)()).into_response()
 }
