@@ -51,7 +51,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A peer failed: nobody is admitted, HTTP says 503, the command line exits 3.
+/// A peer failed: nobody is admitted, HTTP says 503 (429 where the peer said to wait), the command line exits 3.
 ///
 /// `Display` says what was being done, never the source's text; print the chain once, at the edge.
 #[derive(Debug)]
@@ -62,6 +62,8 @@ pub struct Outage {
     pub doing: String,
     /// What was expected and what to do, if there is something to say.
     pub hint: Option<String>,
+    /// How long the peer said to wait, where it said so: HTTP says 429 then.
+    pub retry_after: Option<Duration>,
     /// The fault underneath.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -69,13 +71,20 @@ pub struct Outage {
 impl Outage {
     /// An outage of `peer` while `doing` something.
     pub fn new(peer: Peer, doing: impl Into<String>) -> Self {
-        Self { peer, doing: doing.into(), hint: None, source: None }
+        Self { peer, doing: doing.into(), hint: None, retry_after: None, source: None }
     }
 
     /// The same outage with the fault underneath.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same outage of a peer that said to wait.
+    #[must_use]
+    pub fn again_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -137,7 +146,7 @@ pub enum NoAnswer {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// A peer failed: 503, exit 3.
+    /// A peer failed: 503, or 429 where it said to wait; exit 3.
     #[error(transparent)]
     Outage(#[from] Outage),
 }

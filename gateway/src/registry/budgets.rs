@@ -102,6 +102,12 @@ pub(super) const ERROR_BODY_BYTES: u64 = 8 << 10;
 pub(super) const REDIRECTS: usize = 3;
 /// Requests at once to one upstream.
 pub(super) const REQUESTS_PER_UPSTREAM: usize = 32;
+/// The longest that a registry is left alone because it said so: then it is asked once more.
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How long it is left alone where it answers 429 and does not say how long.
+pub(super) const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+/// Upstreams whose word to wait is remembered.
+pub(super) const PAUSES: u64 = 4096;
 /// Component bytes that may be under way from all upstreams together.
 pub(super) const COLD_BYTES: u64 = 1 << 30;
 

@@ -21,11 +21,11 @@ pub(super) enum Fault {
         /// The HTTP status.
         status: u16,
     },
-    /// The registry asks us to slow down.
-    #[error("the registry answered 429")]
+    /// The registry asks us to wait: it answered 429, or 503 with `Retry-After`, now or a while ago.
+    #[error("the registry says to wait {} s", seconds(*wait))]
     RateLimited {
-        /// Its `Retry-After`, in seconds.
-        retry_after_s: Option<u64>,
+        /// How much longer.
+        wait: Duration,
     },
     /// No answer, or no further piece of it, in time.
     #[error("nothing came for {} ms", after.as_millis())]
@@ -167,8 +167,7 @@ impl Fault {
                     "the registry answered {status}: check `username` with `password_file`, or `token_file`, in `{table}`"
                 ))
             }
-            Self::RateLimited { retry_after_s: Some(seconds) } => Some(format!("ask again in {seconds} s")),
-            Self::RateLimited { retry_after_s: None } => Some("ask again later".into()),
+            Self::RateLimited { wait } => Some(format!("ask again in {} s", seconds(*wait).max(1))),
             Self::Address(_) => Some(format!("set `private = true` in `{table}` if it is a registry of your network")),
             Self::RedirectRefused { host } => {
                 Some(format!("if it is the registry's store, add `{host}` to `redirect_hosts` in `{table}`"))
@@ -179,6 +178,11 @@ impl Fault {
             _ => None,
         }
     }
+}
+
+/// Whole seconds, so that whoever waits them has waited long enough.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// Why a request of ours to this stage has no answer; cheap to clone, because many may wait for one flight.
@@ -224,7 +228,11 @@ impl Trouble {
             Self::Unknown => Outage::new(Peer::Internal, "reading what was just there"),
             Self::Registry { upstream, doing, fault } => {
                 let hint = fault.hint(&upstream);
-                let outage = Outage::new(Peer::Registry(upstream), doing).because(fault);
+                let mut outage = Outage::new(Peer::Registry(upstream), doing);
+                if let Fault::RateLimited { wait } = fault {
+                    outage = outage.again_after(wait);
+                }
+                let outage = outage.because(fault);
                 match hint {
                     Some(hint) => outage.with_hint(hint),
                     None => outage,

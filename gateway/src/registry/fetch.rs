@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
-    RETRY_AFTER,
 };
 use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -17,6 +16,7 @@ use crate::case::Digest;
 use super::budgets::{ERROR_BODY_BYTES, REDIRECTS, TOKEN_ANSWER_BYTES};
 use super::challenge::Challenge;
 use super::fault::Fault;
+use super::pause;
 use super::token;
 use super::upstream::Upstream;
 
@@ -109,7 +109,7 @@ impl Upstream {
                 return Ok(response);
             }
             url = self.redirect_target(&response, &url)?;
-            response = self.send(method.clone(), &url, None, None).await?;
+            response = self.send(Ask::of(method.clone(), &url)).await?;
         }
         if response.status().is_redirection() {
             Err(Fault::TooManyRedirects { limit: REDIRECTS })
@@ -137,7 +137,8 @@ impl Upstream {
     ) -> Result<Response, Fault> {
         let scope = format!("repository:{repository}:pull");
         let held = self.authorizations.held(&self.name, &scope, Instant::now());
-        let response = self.send(method.clone(), url, accept, held.as_ref()).await?;
+        let ask = Ask { accept, ..Ask::of(method, url) };
+        let response = self.send(Ask { authorization: held.as_ref(), ..ask.clone() }).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -145,7 +146,7 @@ impl Upstream {
         let challenge = Challenge::of(response.headers()).ok_or(Fault::ChallengeMalformed)?;
         self.drain(response).await;
         let (authorization, life) = self.meet(&challenge, &scope).await?;
-        let response = self.send(method, url, accept, Some(&authorization)).await?;
+        let response = self.send(Ask { authorization: Some(&authorization), ..ask }).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             let not_after = life.map(|life| Instant::now() + life);
             self.authorizations.hold(&self.name, &scope, authorization, not_after);
@@ -185,10 +186,10 @@ impl Upstream {
 
     async fn fetch_token(&self, realm: &Url, basic: Option<&HeaderValue>) -> Result<(HeaderValue, Duration), Fault> {
         let whole = async {
-            let mut response = self.send(Method::GET, realm, Some("application/json"), basic).await?;
+            let ask = Ask { accept: Some("application/json"), authorization: basic, ..Ask::of(Method::GET, realm) };
+            let mut response = self.send(ask).await?;
             match response.status() {
                 StatusCode::OK => {}
-                StatusCode::TOO_MANY_REQUESTS => return Err(rate_limited(response.headers())),
                 other => return Err(Fault::TokenStatus { status: other.as_u16() }),
             }
             let (body, _) = self.body(&mut response, TOKEN_ANSWER_BYTES, Pace::Whole).await?;
@@ -199,24 +200,30 @@ impl Upstream {
     }
 
     /// One request, no redirects, no retries; the address in the URL is checked here, that behind a name by the resolver.
-    async fn send(
-        &self,
-        method: Method,
-        url: &Url,
-        accept: Option<&str>,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Response, Fault> {
-        self.reach.check_literal(url)?;
-        let mut request = self.client.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
-        if let Some(accept) = accept {
+    ///
+    /// A registry that said to wait is not asked, nor is its token endpoint or its store of blobs.
+    async fn send(&self, ask: Ask<'_>) -> Result<Response, Fault> {
+        if let Some(wait) = self.pauses.left(&self.name, Instant::now()) {
+            return Err(Fault::RateLimited { wait });
+        }
+        self.reach.check_literal(ask.url)?;
+        let mut request = self.client.request(ask.method, ask.url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(accept) = ask.accept {
             request = request.header(ACCEPT, accept);
         }
-        if let Some(authorization) = authorization {
+        if let Some(authorization) = ask.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(form) = ask.form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.to_owned());
         }
         let after = self.budgets.idle;
         let sent = timeout(after, request.send()).await.map_err(|_| Fault::Silent { after })?;
         let response = sent.map_err(Fault::transport)?;
+        if let Some(wait) = pause::wait(response.status().as_u16(), response.headers()) {
+            self.pauses.hold(&self.name, wait, Instant::now());
+            return Err(Fault::RateLimited { wait });
+        }
         let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         if response.headers().get_all(CONTENT_ENCODING).iter().all(identity) {
             Ok(response)
@@ -232,7 +239,6 @@ impl Upstream {
                 self.drain_in_place(response).await;
                 Err(Fault::NotFound)
             }
-            StatusCode::TOO_MANY_REQUESTS => Err(rate_limited(response.headers())),
             other => Err(Fault::Status { status: other.as_u16() }),
         }
     }
@@ -279,6 +285,24 @@ impl Upstream {
     }
 }
 
+/// One request.
+#[derive(Clone)]
+struct Ask<'a> {
+    method: Method,
+    url: &'a Url,
+    accept: Option<&'a str>,
+    authorization: Option<&'a HeaderValue>,
+    /// A body in `application/x-www-form-urlencoded`.
+    form: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// A request without anything that it does not need.
+    fn of(method: Method, url: &'a Url) -> Self {
+        Self { method, url, accept: None, authorization: None, form: None }
+    }
+}
+
 /// How a body's time is bounded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
@@ -297,11 +321,6 @@ fn check_header_digests(headers: &HeaderMap, bytes: &Bytes, found: &Digest) -> R
     };
     let all_agree = headers.get_all("docker-content-digest").iter().all(agrees);
     if all_agree { Ok(()) } else { Err(Fault::HeaderDigest { found: *found }) }
-}
-
-fn rate_limited(headers: &HeaderMap) -> Fault {
-    let seconds = |value: &HeaderValue| value.to_str().ok()?.trim().parse::<u32>().ok().map(u64::from);
-    Fault::RateLimited { retry_after_s: headers.get(RETRY_AFTER).and_then(seconds) }
 }
 
 /// Where a redirect leads, for a message: never the path or query, which may hold a signature.
@@ -329,7 +348,7 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::registry::budgets::{Budgets, MANIFEST_BYTES};
+    use crate::registry::budgets::{Budgets, MANIFEST_BYTES, PAUSE_DEFAULT};
     use crate::registry::document::OCI_MANIFEST;
     use crate::registry::peer::{Ending, Peer, Pushed, Reply, Stage};
     use crate::registry::settings::Upstreams;
@@ -534,17 +553,78 @@ mod tests {
             Reply::ok("application/json", "").ending(Ending::Endless),
             Reply::ok("application/json", "").ending(Ending::Mute),
             Reply::status(401),
-            Reply::status(429),
             Reply::status(307).header("location", "/v2/"),
+            Reply::status(429),
         ] {
             peer.on("/token?scope=repository%3Ax%3Apull", answer);
             let outage = stage.outage(&peer, "x:1").await;
             assert!(!outage.chain().contains("wrong"), "{}", outage.chain());
         }
+        let stage = Stage::of(&Settings::default(), quick());
         for challenge in ["Negotiate", "Bearer service=x", "Basic realm=x"] {
             peer.guard("Bearer t", challenge);
             stage.outage(&peer, "x:1").await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_says_to_wait_is_asked_by_nobody_until_then() {
+        let (peer, other) = (Peer::start().await, Peer::start().await);
+        let wait = |status: u16| Reply::status(status).header("retry-after", "7");
+        for at in ["manifest", "token", "blob", "store"] {
+            let store = Peer::start().await;
+            let stage = Stage::with(
+                &peer,
+                UpstreamSettings { redirect_hosts: vec![store.name.clone()], ..UpstreamSettings::default() },
+            );
+            let pushed = Pushed::new("x", b"component").on(&peer, "1");
+            Pushed::new("y", b"other").on(&peer, "1");
+            match at {
+                "manifest" => peer.on(pushed.manifest_path("1"), wait(429)),
+                "token" => {
+                    peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\"", peer.name));
+                    peer.on("/token?scope=repository%3Ax%3Apull", wait(503));
+                }
+                "blob" => peer.on(pushed.layer_path(), wait(503)),
+                _ => {
+                    let target = format!("http://{}/blob", store.name);
+                    peer.on(pushed.layer_path(), Reply::status(307).header("location", &target));
+                    store.on("/blob", wait(429));
+                }
+            }
+            let outage = stage.outage(&peer, "x:1").await;
+            let asked = peer.asked().len();
+            assert_eq!(outage.retry_after, Some(Duration::from_secs(7)), "{at}: {}", outage.chain());
+            for rest in ["x:1", "x:2", "y:1"] {
+                let outage = stage.outage(&peer, rest).await;
+                assert_eq!(outage.peer.to_string(), format!("registry `{}`", peer.name));
+                let left = outage.retry_after.unwrap();
+                assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(7), "{at}: {left:?}");
+            }
+            assert_eq!(peer.asked().len(), asked, "{at}: it was asked again");
+            peer.open();
+        }
+        // Another registry is not to blame, and another gateway process was not told.
+        Pushed::new("x", b"component").on(&other, "1");
+        let stage = Stage::bare();
+        peer.on("/v2/x/manifests/9", wait(429));
+        stage.outage(&peer, "x:9").await;
+        stage.resolve(&other, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_gave_no_time_is_asked_again_after_a_second() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        peer.on("/v2/x/manifests/1", Reply::status(503));
+        assert_eq!(stage.outage(&peer, "x:1").await.retry_after, None);
+        peer.on("/v2/x/manifests/1", Reply::status(429));
+        assert_eq!(stage.outage(&peer, "x:1").await.retry_after, Some(PAUSE_DEFAULT));
+        peer.on("/v2/x/manifests/2", Reply::status(429).header("retry-after", "0"));
+        let fresh = Stage::bare();
+        assert_eq!(fresh.outage(&peer, "x:2").await.retry_after, Some(Duration::ZERO));
+        assert!(fresh.resolve(&peer, "x:3").await.is_err());
+        assert_eq!(peer.times("/v2/x/manifests/3"), 1, "no time is no pause");
     }
 
     #[tokio::test]
@@ -571,7 +651,7 @@ mod tests {
         let port = peer.name.rsplit(':').next().unwrap();
         for host in ["localhost", "a.localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "2130706433"] {
             let url = Url::parse(&format!("http://{host}:{port}/")).unwrap();
-            let fault = upstream.send(Method::GET, &url, None, None).await.unwrap_err();
+            let fault = upstream.send(Ask::of(Method::GET, &url)).await.unwrap_err();
             assert!(matches!(fault, Fault::Address(_)), "{host}: {fault:?}");
         }
         assert!(peer.asked().is_empty());

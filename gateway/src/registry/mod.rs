@@ -22,6 +22,7 @@ mod fetch;
 pub mod fuzzing;
 mod index;
 mod manifest;
+mod pause;
 #[cfg(test)]
 mod peer;
 mod referrers;

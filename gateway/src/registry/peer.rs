@@ -61,6 +61,11 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Vec::new(), ending: Ending::Whole }
     }
 
+    /// A status without a body, after which the next request may follow at once.
+    pub fn refusal(status: u16) -> Self {
+        Self::status(status).header("retry-after", "0")
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -121,6 +126,11 @@ impl Peer {
 
     pub fn guard(&self, authorization: &str, challenge: &str) {
         *self.guard.lock().unwrap() = Some((authorization.into(), challenge.into()));
+    }
+
+    /// From now on nothing must be presented.
+    pub fn open(&self) {
+        *self.guard.lock().unwrap() = None;
     }
 
     /// From now on every HEAD is a 403.

@@ -585,13 +585,13 @@ mod tests {
         assert!(matches!(unknown, NoAnswer::UnknownReference { reference } if reference.ends_with("/x:none")));
         let missing = format!("x@{}", Digest::of(b"none"));
         assert!(matches!(stage.resolve(&peer, &missing).await, Err(NoAnswer::UnknownReference { .. })));
-        for (status, hint) in [(403, "password_file"), (429, "ask again later")] {
+        for (status, hint) in [(403, "password_file"), (429, "ask again in 1 s")] {
             peer.on("/v2/x/manifests/1", Reply::status(status));
-            let outage = stage.outage(&peer, "x:1").await;
+            let outage = Stage::bare().outage(&peer, "x:1").await;
             assert!(outage.hint.unwrap().contains(hint), "{status}");
         }
         peer.on("/v2/x/manifests/1", Reply::status(429).header("retry-after", "7"));
-        assert_eq!(stage.outage(&peer, "x:1").await.hint.unwrap(), "ask again in 7 s");
+        assert_eq!(Stage::bare().outage(&peer, "x:1").await.hint.unwrap(), "ask again in 7 s");
         for status in [201, 204, 206, 301, 307, 400, 401, 405, 500, 503] {
             peer.on("/v2/x/manifests/1", Reply::status(status));
             stage.outage(&peer, "x:1").await;

@@ -12,6 +12,7 @@ use crate::case::Reference;
 
 use super::address::{GuardedResolver, Reach, is_loopback};
 use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
+use super::pause::Pauses;
 use super::token::Authorizations;
 use super::upstream::{Credential, HostPattern, Upstream};
 
@@ -283,6 +284,7 @@ fn upstream(name: &str, settings: &UpstreamSettings, budgets: &Arc<Budgets>) -> 
         reach,
         places: Upstream::places(),
         authorizations: Authorizations::new(),
+        pauses: Pauses::new(),
         budgets: budgets.clone(),
     })
 }

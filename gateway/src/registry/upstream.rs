@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::address::Reach;
 use super::budgets::{Budgets, REQUESTS_PER_UPSTREAM, SECRET_FILE_BYTES};
 use super::fault::Fault;
+use super::pause::Pauses;
 use super::token::{self, Authorizations};
 
 /// Everything that requests to one upstream need.
@@ -38,6 +39,8 @@ pub(super) struct Upstream {
     pub places: Arc<Semaphore>,
     /// What it last took.
     pub authorizations: Authorizations,
+    /// Whether it said to wait.
+    pub pauses: Pauses,
     /// How long it may take.
     pub budgets: Arc<Budgets>,
 }
