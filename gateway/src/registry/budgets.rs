@@ -15,6 +15,8 @@ pub(super) struct Budgets {
     pub metadata: Duration,
     /// Waiting for a free place among [`REQUESTS_PER_UPSTREAM`] or for [`COLD_BYTES`].
     pub queue: Duration,
+    /// A credential helper, waiting for its turn included.
+    pub helper: Duration,
     /// How long a blob may be slower than [`Budgets::least_rate_bytes_per_s`].
     pub slow_start: Duration,
     /// The least mean rate of a blob after that.
@@ -29,6 +31,7 @@ impl Budgets {
             idle: Duration::from_millis(settings.idle_timeout_ms),
             metadata: Duration::from_millis(settings.metadata_timeout_ms),
             queue: Duration::from_secs(10),
+            helper: Duration::from_secs(10),
             slow_start: Duration::from_millis(settings.slow_start_ms),
             least_rate_bytes_per_s: 64 * 1024,
         }
@@ -95,6 +98,12 @@ pub(super) const TOKENS: u64 = 4096;
 pub(super) const CHALLENGE_BYTES: usize = 8 << 10;
 /// A password or token file, in bytes.
 pub(super) const SECRET_FILE_BYTES: u64 = 16 << 10;
+/// Docker's `config.json`, in bytes.
+pub(super) const DOCKER_CONFIG_BYTES: u64 = 1 << 20;
+/// What a credential helper may print, in bytes.
+pub(super) const HELPER_ANSWER_BYTES: u64 = 64 << 10;
+/// Credential helpers that run at once.
+pub(super) const HELPERS_AT_ONCE: usize = 4;
 /// An error body that we read so that the connection can be used again, in bytes.
 pub(super) const ERROR_BODY_BYTES: u64 = 8 << 10;
 

@@ -8,6 +8,8 @@ use crate::case::Digest;
 use crate::outage::{NoAnswer, Outage, Peer};
 
 use super::address::AddressRefused;
+use super::docker_config::DockerConfigFault;
+use super::helper::HelperFault;
 
 /// Why one request to a registry brought nothing that can be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -132,6 +134,20 @@ pub(super) enum Fault {
     /// The file that holds our credential cannot be read.
     #[error("the credential file cannot be used")]
     CredentialFile(#[source] Arc<std::io::Error>),
+    /// Docker's configuration gives no credential.
+    #[error("docker's configuration cannot be used")]
+    DockerConfig(#[source] DockerConfigFault),
+    /// A credential helper gives none.
+    #[error("credential helper `{name}` {fault}")]
+    Helper {
+        /// The helper.
+        name: String,
+        /// What happened.
+        fault: HelperFault,
+    },
+    /// The registry wants a name and password where we have a refresh token.
+    #[error("the registry asks for a name and a password, the credential is an identity token")]
+    IdentityNotAsked,
     /// A page's `Link` leads somewhere else.
     #[error("the link to the next page leads away from the repository's referrers")]
     LinkRefused,
@@ -164,10 +180,13 @@ impl Fault {
         match self {
             Self::Status { status: status @ (401 | 403) } | Self::TokenStatus { status: status @ (401 | 403) } => {
                 Some(format!(
-                    "the registry answered {status}: check `username` with `password_file`, or `token_file`, in `{table}`"
+                    "the registry answered {status}: check `username` with `password_file`, `token_file` or `docker_config` in `{table}`"
                 ))
             }
             Self::RateLimited { wait } => Some(format!("ask again in {} s", seconds(*wait).max(1))),
+            Self::DockerConfig(_) | Self::Helper { .. } => {
+                Some(format!("look at what `docker_config` of `{table}` names: `docker login` writes it"))
+            }
             Self::Address(_) => Some(format!("set `private = true` in `{table}` if it is a registry of your network")),
             Self::RedirectRefused { host } => {
                 Some(format!("if it is the registry's store, add `{host}` to `redirect_hosts` in `{table}`"))

@@ -10,11 +10,13 @@ use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256, Sha512};
 use tokio::time::{Instant, timeout};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::case::Digest;
 
 use super::budgets::{ERROR_BODY_BYTES, REDIRECTS, TOKEN_ANSWER_BYTES};
 use super::challenge::Challenge;
+use super::credential::Secret;
 use super::fault::Fault;
 use super::pause;
 use super::token;
@@ -156,37 +158,44 @@ impl Upstream {
 
     /// What to answer to a challenge, with its life; without a credential that fits the 401 stands.
     async fn meet(&self, challenge: &Challenge, scope: &str) -> Result<(HeaderValue, Option<Duration>), Fault> {
-        if let Some(token) = self.credential.token().await? {
+        let secret = self.credential.secret(&self.budgets).await?;
+        if let Secret::Bearer(token) = secret {
             return Ok((token, None));
         }
-        let basic = self.credential.basic().await?;
-        match challenge {
-            Challenge::Basic => basic.map(|basic| (basic, None)).ok_or(Fault::Status { status: 401 }),
-            Challenge::Bearer { unchecked_realm, service } => {
-                let realm = self.realm(unchecked_realm, service.as_deref(), scope)?;
-                let (token, life) = self.fetch_token(&realm, basic.as_ref()).await?;
-                Ok((token, Some(life)))
-            }
-        }
+        let Challenge::Bearer { unchecked_realm, service } = challenge else {
+            return match secret {
+                Secret::Password(basic) => Ok((basic, None)),
+                Secret::Identity(_) => Err(Fault::IdentityNotAsked),
+                Secret::Bearer(_) | Secret::Nothing => Err(Fault::Status { status: 401 }),
+            };
+        };
+        let mut realm = self.realm(unchecked_realm)?;
+        // The scope is ours, not the challenge's.
+        let parameters = service.iter().map(|service| ("service", service.as_str())).chain([("scope", scope)]);
+        let (token, life) = if let Secret::Identity(refresh) = &secret {
+            let form = refresh_form(parameters, refresh);
+            let ask = Ask { accept: Some(JSON), form: Some(&form), ..Ask::of(Method::POST, &realm) };
+            self.fetch_token(ask).await?
+        } else {
+            realm.query_pairs_mut().extend_pairs(parameters);
+            let authorization = if let Secret::Password(basic) = &secret { Some(basic) } else { None };
+            self.fetch_token(Ask { accept: Some(JSON), authorization, ..Ask::of(Method::GET, &realm) }).await?
+        };
+        Ok((token, Some(life)))
     }
 
-    /// The token endpoint's URL, if it is one that may be asked. The scope is ours, not the challenge's.
-    fn realm(&self, unchecked_realm: &str, service: Option<&str>, scope: &str) -> Result<Url, Fault> {
+    /// The token endpoint's URL, if it is one that may be asked.
+    fn realm(&self, unchecked_realm: &str) -> Result<Url, Fault> {
         let mut realm = Url::parse(unchecked_realm).map_err(|_| Fault::ChallengeMalformed)?;
         if !self.trusts_realm(&realm) {
             return Err(Fault::RealmRefused { host: host_text(&realm) });
         }
         realm.set_fragment(None);
-        if let Some(service) = service {
-            realm.query_pairs_mut().append_pair("service", service);
-        }
-        realm.query_pairs_mut().append_pair("scope", scope);
         Ok(realm)
     }
 
-    async fn fetch_token(&self, realm: &Url, basic: Option<&HeaderValue>) -> Result<(HeaderValue, Duration), Fault> {
+    async fn fetch_token(&self, ask: Ask<'_>) -> Result<(HeaderValue, Duration), Fault> {
         let whole = async {
-            let ask = Ask { accept: Some("application/json"), authorization: basic, ..Ask::of(Method::GET, realm) };
             let mut response = self.send(ask).await?;
             match response.status() {
                 StatusCode::OK => {}
@@ -285,6 +294,13 @@ impl Upstream {
     }
 }
 
+/// What buys a token with a refresh token (Docker token specification, "OAuth2"): a body, for it must stand in no URL.
+fn refresh_form<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>, refresh: &str) -> Zeroizing<String> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(parameters).extend_pairs([("grant_type", "refresh_token"), ("client_id", "witgate")]);
+    Zeroizing::new(form.append_pair("refresh_token", refresh).finish())
+}
+
 /// One request.
 #[derive(Clone)]
 struct Ask<'a> {
@@ -338,6 +354,8 @@ fn host_text(url: &Url) -> String {
     }
 }
 
+/// What a token endpoint answers with.
+const JSON: &str = "application/json";
 /// A peer's announcement alone makes us allocate no more than this, in bytes.
 const FIRST_ALLOCATION_BYTES: u64 = 1 << 20;
 
@@ -509,6 +527,102 @@ mod tests {
         assert_eq!(token.len(), 1);
         assert_eq!(token[0].authorization.as_deref(), Some("Basic dTpodW50ZXIy"));
         assert_eq!(peer.asked().len(), 1 + 1 + 3, "401, token, manifest, config, component");
+    }
+
+    /// Docker's configuration with one entry for `peer`.
+    fn docker_config(folder: &tempfile::TempDir, peer: &Peer, entry: serde_json::Value) -> UpstreamSettings {
+        let file = folder.path().join("config.json");
+        let config = json!({"auths": {peer.name.clone(): entry}});
+        std::fs::write(&file, config.to_string()).unwrap();
+        UpstreamSettings { docker_config: Some(file), ..UpstreamSettings::default() }
+    }
+
+    #[tokio::test]
+    async fn an_identity_token_buys_a_token_in_a_body_and_nowhere_else() {
+        let (peer, thief) = (Peer::start().await, Peer::start().await);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = docker_config(&folder, &peer, json!({"identitytoken": "re fresh&x=y"}));
+        let stage = Stage::with(&peer, settings);
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/steal\"", thief.name));
+        stage.outage(&peer, "x:1").await;
+        peer.guard("Bearer t", "Basic realm=x");
+        assert!(stage.outage(&peer, "x:1").await.chain().contains("identity token"));
+        assert_eq!(thief.asked().len(), 0);
+
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\",service=\"s\"", peer.name));
+        peer.on(
+            "/token",
+            Reply::ok("application/json", json!({"access_token": "t", "refresh_token": "r"}).to_string()),
+        );
+        stage.resolve(&peer, "x:1").await.unwrap();
+        let asked: Vec<_> = peer.asked().into_iter().filter(|asked| asked.path.starts_with("/token")).collect();
+        let [token] = &*asked else { panic!("{asked:?}") };
+        assert_eq!((&*token.method, &*token.path, &token.authorization), ("POST", "/token", &None));
+        assert_eq!(
+            token.body,
+            "service=s&scope=repository%3Ax%3Apull&grant_type=refresh_token&client_id=witgate&refresh_token=re+fresh%26x%3Dy"
+        );
+        assert!(peer.asked().iter().all(|asked| !asked.path.contains("fresh")));
+    }
+
+    #[tokio::test]
+    async fn a16_3_each_upstream_gets_its_own_credential_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b, open) = (Peer::start().await, Peer::start().await, Peer::start().await);
+        let config = folder.path().join("config.json");
+        let auth = |pair: &str| json!({"auth": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, pair)});
+        let auths = json!({a.name.clone(): auth("u:a"), b.name.clone(): auth("u:b")});
+        std::fs::write(&config, json!({"auths": auths}).to_string()).unwrap();
+        let docker = || UpstreamSettings { docker_config: Some(config.clone()), ..UpstreamSettings::default() };
+        let upstreams =
+            [(a.name.clone(), docker()), (b.name.clone(), docker()), (open.name.clone(), UpstreamSettings::default())];
+        let stage = Stage::of(&Settings { upstreams: upstreams.into(), ..Settings::default() }, Budgets::default());
+        for (peer, basic) in [(&a, "Basic dTph"), (&b, "Basic dTpi"), (&open, "Basic none")] {
+            Pushed::new("x", b"component").on(peer, "1");
+            peer.guard(basic, "Basic realm=x");
+        }
+        for _ in 0..2 {
+            stage.resolve(&a, "x:1").await.unwrap();
+            stage.resolve(&b, "x:1").await.unwrap();
+            stage.outage(&open, "x:1").await;
+        }
+        let sent = |peer: &Peer| {
+            let mut sent: Vec<_> = peer.asked().into_iter().filter_map(|asked| asked.authorization).collect();
+            sent.dedup();
+            sent
+        };
+        assert_eq!((sent(&a), sent(&b), sent(&open)), (vec!["Basic dTph".into()], vec!["Basic dTpi".into()], vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_asked_when_the_registry_asks_and_not_before() {
+        let peer = Peer::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let helper = folder.path().join("docker-credential-good");
+        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scripts/docker-credential-fake");
+        std::os::unix::fs::symlink(script, &helper).unwrap();
+        let file = folder.path().join("config.json");
+        std::fs::write(&file, json!({"credHelpers": {peer.name.clone(): "good"}}).to_string()).unwrap();
+        let one = UpstreamSettings { docker_config: Some(file.clone()), ..UpstreamSettings::default() };
+        let settings = Settings {
+            upstreams: [(peer.name.clone(), one)].into(),
+            credential_helpers: [("good".to_owned(), helper)].into(),
+            ..Settings::default()
+        };
+        let stage = Stage::of(&settings, Budgets::default());
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Basic dTpodW50ZXIy", "Basic realm=x");
+        stage.resolve(&peer, "x:1").await.unwrap();
+        // Rotated to a helper that nobody allowed: what is held is good until the registry says otherwise.
+        std::fs::write(&file, json!({"credHelpers": {peer.name.clone(): "sh"}}).to_string()).unwrap();
+        Pushed::new("x", b"other").on(&peer, "2");
+        stage.resolve(&peer, "x:2").await.unwrap();
+        peer.guard("Basic new", "Basic realm=x");
+        Pushed::new("x", b"third").on(&peer, "3");
+        let outage = stage.outage(&peer, "x:3").await;
+        assert!(outage.chain().contains("`sh`, which is not listed"), "{}", outage.chain());
+        assert!(outage.hint.unwrap().contains("docker_config"));
     }
 
     #[tokio::test]

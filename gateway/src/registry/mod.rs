@@ -15,11 +15,14 @@ mod artifact;
 mod budgets;
 mod challenge;
 mod config;
+mod credential;
+mod docker_config;
 mod document;
 mod fault;
 mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
+mod helper;
 mod index;
 mod manifest;
 mod pause;

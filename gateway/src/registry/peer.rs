@@ -22,6 +22,7 @@ pub(super) struct Asked {
     pub method: String,
     pub path: String,
     pub authorization: Option<String>,
+    pub body: String,
 }
 
 /// One answer.
@@ -159,7 +160,13 @@ impl Peer {
         let mut words = head.split(' ');
         let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
         let authorization = head.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned);
-        let asked = Asked { method: method.clone(), path: path.clone(), authorization: authorization.clone() };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        let body = String::from_utf8(body).unwrap();
+        let asked = Asked { method: method.clone(), path: path.clone(), authorization: authorization.clone(), body };
         self.asked.lock().unwrap().push(asked);
         let guard = self.guard.lock().unwrap().clone();
         let found = self.answers.lock().unwrap().get(&path).cloned();

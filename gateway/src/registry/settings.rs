@@ -12,9 +12,12 @@ use crate::case::Reference;
 
 use super::address::{GuardedResolver, Reach, is_loopback};
 use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
+use super::credential::{Credential, is_username};
+use super::docker_config::DockerConfig;
+use super::helper::Helpers;
 use super::pause::Pauses;
 use super::token::Authorizations;
-use super::upstream::{Credential, HostPattern, Upstream};
+use super::upstream::{HostPattern, Upstream};
 
 /// How witgate reaches registries; without upstreams those on loopback are reached, others are not.
 ///
@@ -31,6 +34,8 @@ use super::upstream::{Credential, HostPattern, Upstream};
 pub struct Settings {
     /// The registries that may be asked, by the name that references use; no other is ever looked up.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
+    /// The programs that `docker_config` may ask, by the names it uses: `ecr-login` is `docker-credential-ecr-login` there.
+    pub credential_helpers: BTreeMap<String, PathBuf>,
     /// How long a tag is taken to mean the same digest, in seconds; 0 asks each time.
     pub tag_life_s: u64,
     /// The size of the cache on disk, in bytes: at least one component (256 MiB).
@@ -73,6 +78,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             upstreams: BTreeMap::new(),
+            credential_helpers: BTreeMap::new(),
             tag_life_s: 30,
             cache_max_bytes: 8 << 30,
             memory_max_bytes: 128 << 20,
@@ -99,6 +105,8 @@ pub struct UpstreamSettings {
     pub password_file: Option<PathBuf>,
     /// The file with a bearer token for the registry itself, instead of a name and password.
     pub token_file: Option<PathBuf>,
+    /// Docker's `config.json`, instead of all that: its entry for this registry, or the helper that it names for it.
+    pub docker_config: Option<PathBuf>,
     /// Whether it is in a private network: addresses that are loopback, link-local or private are allowed.
     pub private: bool,
     /// Whether plain http may be spoken; only to private addresses, so `private` is needed too. Loopback needs neither.
@@ -144,13 +152,31 @@ pub enum StartError {
         /// The upstream.
         name: String,
     },
-    /// Not exactly none, `username` with `password_file`, or `token_file`.
+    /// Not exactly none, `username` with `password_file`, `token_file`, or `docker_config`.
     #[error(
-        "upstream `{name}` has half a credential or two: expected `username` with `password_file`, or `token_file`"
+        "upstream `{name}` has half a credential or two: expected `username` with `password_file`, `token_file` or `docker_config`"
     )]
     Credential {
         /// The upstream.
         name: String,
+    },
+    /// Docker's configuration is of no use.
+    #[error("`{path}` of upstream `{name}` gives no credential")]
+    DockerConfig {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A credential helper is named in a way that could mean two programs, or is none.
+    #[error("`registry.credential_helpers.\"{name}\"` is `{path}`: expected the absolute path of a program")]
+    Helper {
+        /// Its name.
+        name: String,
+        /// Its path.
+        path: PathBuf,
     },
     /// A host pattern is none.
     #[error("`{pattern}` of upstream `{name}` is no host: expected `host`, `host:port` or, for redirects, `*.domain`")]
@@ -229,12 +255,16 @@ impl Upstreams {
             let found_bytes = settings.cache_max_bytes;
             return Err(StartError::CacheTooSmall { found_bytes, least_bytes: COMPONENT_BYTES });
         }
+        let helpers = Arc::new(helpers(settings)?);
         if settings.upstreams.is_empty() {
             let here = UpstreamSettings::default();
-            return upstream("127.0.0.1:1", &here, budgets).map(|upstream| Self::Loopback(Box::new(upstream)));
+            return upstream("127.0.0.1:1", &here, &helpers, budgets)
+                .map(|upstream| Self::Loopback(Box::new(upstream)));
         }
-        let listed =
-            settings.upstreams.iter().map(|(name, one)| Ok((name.clone(), Arc::new(upstream(name, one, budgets)?))));
+        let listed = settings
+            .upstreams
+            .iter()
+            .map(|(name, one)| Ok((name.clone(), Arc::new(upstream(name, one, &helpers, budgets)?))));
         listed.collect::<Result<_, _>>().map(Self::Listed)
     }
 
@@ -258,7 +288,12 @@ impl Upstreams {
     }
 }
 
-fn upstream(name: &str, settings: &UpstreamSettings, budgets: &Arc<Budgets>) -> Result<Upstream, StartError> {
+fn upstream(
+    name: &str,
+    settings: &UpstreamSettings,
+    helpers: &Arc<Helpers>,
+    budgets: &Arc<Budgets>,
+) -> Result<Upstream, StartError> {
     let owned = || name.to_owned();
     if format!("{name}/x:x").parse::<Reference>().is_err() {
         return Err(StartError::UpstreamName { name: owned() });
@@ -277,7 +312,7 @@ fn upstream(name: &str, settings: &UpstreamSettings, budgets: &Arc<Budgets>) -> 
     Ok(Upstream {
         auth_hosts: patterns(&settings.auth_hosts, Wildcards::Refused)?,
         redirect_hosts: patterns(&settings.redirect_hosts, Wildcards::Allowed)?,
-        credential: credential(name, settings)?,
+        credential: credential(name, settings, &base, helpers)?,
         client: client(name, settings, &base, reach, budgets)?,
         name: owned(),
         base,
@@ -330,13 +365,37 @@ fn reach(name: &str, settings: &UpstreamSettings, base: &Url) -> Result<Reach, S
     }
 }
 
-fn credential(name: &str, settings: &UpstreamSettings) -> Result<Credential, StartError> {
-    let (credential, file) = match (&settings.username, &settings.password_file, &settings.token_file) {
-        (None, None, None) => return Ok(Credential::Anonymous),
-        (Some(username), Some(file), None) if !username.is_empty() && !username.contains([':', '\r', '\n']) => {
+/// The programs that may be asked; each is there and is named by where it is.
+fn helpers(settings: &Settings) -> Result<Helpers, StartError> {
+    for (name, path) in &settings.credential_helpers {
+        if !path.is_absolute() || !std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
+            return Err(StartError::Helper { name: name.clone(), path: path.clone() });
+        }
+    }
+    Ok(Helpers::new(settings.credential_helpers.clone()))
+}
+
+fn credential(
+    name: &str,
+    settings: &UpstreamSettings,
+    base: &Url,
+    helpers: &Arc<Helpers>,
+) -> Result<Credential, StartError> {
+    let UpstreamSettings { username, password_file, token_file, docker_config, .. } = settings;
+    let (credential, file) = match (username, password_file, token_file, docker_config) {
+        (None, None, None, None) => return Ok(Credential::Anonymous),
+        (Some(username), Some(file), None, None) if is_username(username) => {
             (Credential::Password { username: username.clone(), file: file.clone() }, file)
         }
-        (None, None, Some(file)) => (Credential::Token { file: file.clone() }, file),
+        (None, None, Some(file), None) => (Credential::Token { file: file.clone() }, file),
+        (None, None, None, Some(file)) => {
+            let opened = DockerConfig::open(file.clone(), base.authority(), helpers.clone());
+            return opened.map(Credential::Docker).map_err(|fault| StartError::DockerConfig {
+                name: name.to_owned(),
+                path: file.clone(),
+                source: fault.into(),
+            });
+        }
         _ => return Err(StartError::Credential { name: name.to_owned() }),
     };
     let unreadable = |source| StartError::File { name: name.to_owned(), path: file.clone(), source };
@@ -492,9 +551,11 @@ mod tests {
             some(|s, f| s.password_file = Some(f)),
             some(|s, f| (s.username, s.password_file) = (Some("u:v".into()), Some(f))),
             some(|s, f| (s.username, s.password_file, s.token_file) = (Some("u".into()), Some(f.clone()), Some(f))),
+            some(|s, f| (s.token_file, s.docker_config) = (Some(f.clone()), Some(f))),
         ] {
             assert!(matches!(refused, Err(StartError::Credential { .. })));
         }
+        assert!(matches!(some(|s, f| s.docker_config = Some(f)), Err(StartError::DockerConfig { .. })));
         assert!(matches!(some(|s, f| s.token_file = Some(f.join("x"))), Err(StartError::File { .. })));
         assert!(matches!(some(|s, f| s.ca = Some(f)), Err(StartError::Certificates { .. })));
         assert!(matches!(some(|s, _| s.ca = Some("/nowhere".into())), Err(StartError::File { .. })));
