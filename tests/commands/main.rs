@@ -4,6 +4,7 @@
 
 mod conformance;
 mod demo;
+mod egress;
 mod exits;
 mod kill;
 mod offline;

@@ -38,6 +38,12 @@ impl Reach {
         }
     }
 
+    /// The addresses of `host` that a connection may be made to; it is made to one of these and no other.
+    fn within(self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AddressRefused> {
+        let within: Vec<_> = found.into_iter().filter(|found| self.allows(found.ip())).collect();
+        if within.is_empty() { Err(AddressRefused { host: host.to_owned() }) } else { Ok(within) }
+    }
+
     /// Checks an address that stands in the URL itself: no resolver ever sees those.
     pub fn check_literal(self, url: &Url) -> Result<(), AddressRefused> {
         let address = match url.host() {
@@ -74,11 +80,7 @@ impl Resolve for GuardedResolver {
             } else {
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect()
             };
-            let within: Vec<SocketAddr> = found.into_iter().filter(|found| reach.allows(found.ip())).collect();
-            if within.is_empty() {
-                return Err(AddressRefused { host: name.as_str().to_owned() }.into());
-            }
-            Ok(Box::new(within.into_iter()) as Addrs)
+            Ok(Box::new(reach.within(name.as_str(), found)?.into_iter()) as Addrs)
         })
     }
 }
@@ -214,6 +216,17 @@ mod tests {
             assert!(Reach::Public.check_literal(&Url::parse(url).unwrap()).is_err(), "`{url}` was taken");
         }
         assert!(Reach::Public.check_literal(&Url::parse("https://8.8.8.8/").unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a17_2_a_name_that_rebinds_gains_nothing() {
+        let socket = |text: &&str| SocketAddr::new(text.parse().unwrap(), 0);
+        let found = |texts: &[&str]| Reach::Public.within("a.example", texts.iter().map(socket).collect());
+        // One answer mixes both: the private ones are never tried. Each answer is looked at, not the first alone.
+        assert_eq!(found(&["10.0.0.1", "8.8.8.8", "::ffff:8.8.8.8", "::1"]), Ok(vec![socket(&"8.8.8.8")]));
+        for rebound in [&["127.0.0.1"] as &[&str], &["::ffff:127.0.0.1", "169.254.169.254"], &["fd00::1"], &[]] {
+            assert_eq!(found(rebound), Err(AddressRefused { host: "a.example".into() }));
+        }
     }
 
     #[tokio::test]

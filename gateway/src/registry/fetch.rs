@@ -366,7 +366,7 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::registry::budgets::{Budgets, MANIFEST_BYTES, PAUSE_DEFAULT};
+    use crate::registry::budgets::{Budgets, MANIFEST_BYTES, PAUSE_DEFAULT, REQUESTS_PER_UPSTREAM};
     use crate::registry::document::OCI_MANIFEST;
     use crate::registry::peer::{Ending, Peer, Pushed, Reply, Stage};
     use crate::registry::settings::Upstreams;
@@ -752,6 +752,114 @@ mod tests {
         assert!(stage.outage(&peer, "x:1").await.hint.unwrap().contains("password_file"));
         std::fs::write(&file, "hunter3").unwrap();
         stage.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_than_32_requests_at_once_go_to_one_upstream() {
+        let (peer, other) = (Peer::start().await, Peer::start().await);
+        let queue = Duration::from_millis(200);
+        let one = |peer: &Peer| (peer.name.clone(), UpstreamSettings::default());
+        let settings = Settings { upstreams: [one(&peer), one(&other)].into(), ..Settings::default() };
+        let stage = Arc::new(Stage::of(&settings, Budgets { queue, ..Budgets::default() }));
+        let mute = |number: usize| format!("/v2/x/manifests/{number}");
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..REQUESTS_PER_UPSTREAM {
+            peer.on(mute(number), Reply::ok(OCI_MANIFEST, "{}").ending(Ending::Mute));
+            let (stage, peer) = (stage.clone(), peer.clone());
+            asking.spawn(async move { stage.resolve(&peer, &format!("x:{number}")).await.is_err() });
+        }
+        peer.asked_times(REQUESTS_PER_UPSTREAM).await;
+        let chain = stage.outage(&peer, "x:one-more").await.chain();
+        assert!(chain.contains("no free place within 200 ms"), "{chain}");
+        assert_eq!(peer.asked().len(), REQUESTS_PER_UPSTREAM);
+        Pushed::new("x", b"component").on(&other, "1");
+        stage.resolve(&other, "x:1").await.unwrap();
+        // Who leaves gives the place back.
+        asking.shutdown().await;
+        Pushed::new("x", b"component").on(&peer, "1");
+        stage.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_answer_and_an_error_body_have_their_limits() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\"", peer.name));
+        let padded = |size: u64| {
+            let token = json!({"token": "t"}).to_string();
+            format!("{token}{}", " ".repeat(usize::try_from(size).unwrap() - token.len()))
+        };
+        let path = "/token?scope=repository%3Ax%3Apull";
+        peer.on(path, Reply::ok(JSON, padded(TOKEN_ANSWER_BYTES + 1)));
+        let chain = stage.outage(&peer, "x:1").await.chain();
+        assert!(chain.contains("longer than 65536 bytes"), "{chain}");
+        peer.on(path, Reply::ok(JSON, padded(TOKEN_ANSWER_BYTES)));
+        stage.resolve(&peer, "x:1").await.unwrap();
+        peer.open();
+        // What an error has to say is read as far as it is short, and never waited for.
+        for size in [ERROR_BODY_BYTES, ERROR_BODY_BYTES + 1, 1 << 20] {
+            for ending in [Ending::Whole, Ending::Chunked] {
+                let body = vec![b'x'; usize::try_from(size).unwrap()];
+                peer.on("/v2/x/manifests/none", Reply::status(404).body(body).ending(ending));
+                let unknown = stage.resolve(&peer, "x:none").await.unwrap_err();
+                assert!(matches!(unknown, crate::outage::NoAnswer::UnknownReference { .. }), "{size}: {unknown:?}");
+            }
+        }
+        peer.on("/v2/x/manifests/none", Reply::status(404).ending(Ending::Endless));
+        assert!(stage.resolve(&peer, "x:none").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_blob_at_the_least_rate_is_taken_and_one_below_it_is_not() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        let upstream = stage.registry.inner.upstreams.of_registry(&peer.name).unwrap();
+        let least = upstream.budgets.least_rate_bytes_per_s;
+        let after = |seconds| Duration::from_secs(seconds);
+        assert_eq!((least, upstream.budgets.slow_start), (64 << 10, after(10)), "the limits that are documented");
+        assert!(upstream.check_rate(0, after(10)).is_ok(), "slow at the start");
+        assert!(upstream.check_rate(11 * least, after(11)).is_ok());
+        assert!(matches!(upstream.check_rate(11 * least - 1, after(11)), Err(Fault::TooSlow { .. })));
+        assert!(upstream.check_rate(u64::MAX, Duration::MAX).is_err(), "no rate overflows into a good one");
+    }
+
+    #[tokio::test]
+    async fn a17_3_no_url_in_what_is_read_is_ever_asked() {
+        let (peer, thief) = (Peer::start().await, Peer::start().await);
+        let url = format!("http://{}/fetch-me", thief.name);
+        let config = json!({
+            "layerDigests": [Digest::of(b"component").to_string()], "$ref": url, "rootfs": {"url": url},
+            "component": {"imports": [url], "target": url},
+        });
+        let config = config.to_string().into_bytes();
+        let mut layer = crate::registry::peer::descriptor("application/wasm", b"component");
+        layer["annotations"] = json!({"org.opencontainers.image.source": url, "issuer": url, "jwks_uri": url});
+        let mut pushed = Pushed::with_config("x", b"component", config);
+        let manifest = |layer: &serde_json::Value, pushed: &Pushed| {
+            json!({
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": crate::registry::peer::descriptor("application/vnd.wasm.config.v0+json", &pushed.config),
+                "layers": [layer],
+                "annotations": {"org.opencontainers.image.url": url, "$ref": url},
+            })
+            .to_string()
+            .into_bytes()
+        };
+        pushed.manifest = manifest(&layer, &pushed);
+        let pushed = pushed.on(&peer, "1");
+        let stage = Stage::bare();
+        let artifact = stage.resolve(&peer, "x:1").await.unwrap();
+        assert!(artifact.component().is_some(), "{:?}", artifact.facts().defects);
+        stage.registry.candidates(&artifact).await.unwrap();
+        layer["urls"] = json!([url]);
+        let mut foreign = Pushed::with_config("x", b"component", pushed.config.clone());
+        foreign.manifest = manifest(&layer, &pushed);
+        foreign.on(&peer, "2");
+        let artifact = stage.resolve(&peer, "x:2").await.unwrap();
+        assert_eq!(artifact.facts().defects[0].code, crate::reason::Code::MANIFEST_INVALID);
+        assert!(thief.asked().is_empty(), "{:?}", thief.asked());
     }
 
     #[tokio::test]

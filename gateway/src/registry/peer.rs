@@ -92,6 +92,7 @@ pub(super) struct Peer {
     pub name: String,
     answers: Arc<Mutex<Answers>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    count: tokio::sync::watch::Sender<usize>,
     /// What must be presented under `/v2/`, and the challenge for those who do not.
     guard: Arc<Mutex<Option<(String, String)>>>,
     refuses_head: Arc<Mutex<bool>>,
@@ -113,7 +114,8 @@ impl Peer {
 
     fn named(name: String) -> Self {
         let (answers, asked) = (Arc::default(), Arc::default());
-        Self { name, answers, asked, guard: Arc::default(), refuses_head: Arc::default() }
+        let count = tokio::sync::watch::Sender::new(0);
+        Self { name, answers, asked, count, guard: Arc::default(), refuses_head: Arc::default() }
     }
 
     /// A port where nobody listens.
@@ -143,6 +145,11 @@ impl Peer {
         self.asked.lock().unwrap().clone()
     }
 
+    /// Waits until so many requests have come.
+    pub async fn asked_times(&self, count: usize) {
+        self.count.subscribe().wait_for(|found| *found >= count).await.unwrap();
+    }
+
     /// How often `path` was asked for, whatever its query.
     pub fn times(&self, path: &str) -> usize {
         self.asked().iter().filter(|asked| asked.path.split('?').next() == Some(path)).count()
@@ -168,6 +175,7 @@ impl Peer {
         let body = String::from_utf8(body).unwrap();
         let asked = Asked { method: method.clone(), path: path.clone(), authorization: authorization.clone(), body };
         self.asked.lock().unwrap().push(asked);
+        self.count.send_modify(|count| *count += 1);
         let guard = self.guard.lock().unwrap().clone();
         let found = self.answers.lock().unwrap().get(&path).cloned();
         let reply = match guard {

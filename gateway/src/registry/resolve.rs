@@ -379,8 +379,9 @@ mod tests {
     use crate::outage::{NoAnswer, Peer as OutagePeer};
     use crate::reason::Code;
     use crate::registry::budgets::Budgets;
+    use crate::registry::budgets::COMPONENT_BYTES;
     use crate::registry::peer::{self, Peer, Pushed, Reply, Stage, descriptor};
-    use crate::registry::{Registry, Settings};
+    use crate::registry::{Registry, Settings, UpstreamSettings};
 
     use super::*;
 
@@ -601,6 +602,77 @@ mod tests {
         assert!(
             matches!(refused, NoAnswer::Unprocessable { detail } if detail.contains("[registry.upstreams.\"ghcr.io\"]"))
         );
+    }
+
+    #[tokio::test]
+    async fn a17_1_a_reference_that_names_no_upstream_is_looked_up_nowhere() {
+        let peer = Peer::start().await;
+        Pushed::new("x", b"component").on(&peer, "1");
+        let listed = Stage::with(&peer, UpstreamSettings::default());
+        let port = peer.name.rsplit(':').next().unwrap();
+        for host in [
+            "169.254.169.254".into(),
+            "[::ffff:127.0.0.1]".into(),
+            format!("[::ffff:127.0.0.1]:{port}"),
+            format!("localhost:{port}"),
+            format!("2130706433:{port}"),
+            format!("0x7f.1:{port}"),
+            format!("0177.0.0.1:{port}"),
+            format!("127.1:{port}"),
+            format!("127.0.0.1.:{port}"),
+            "localhost:22".into(),
+            "unlisted.example".into(),
+        ] {
+            let Ok(reference) = format!("{host}/x:1").parse::<Reference>() else { continue };
+            let refused = Box::pin(listed.registry.resolve(&reference, Timestamp::UNIX_EPOCH)).await.unwrap_err();
+            assert!(matches!(refused, NoAnswer::Unprocessable { .. }), "{host}: {refused:?}");
+        }
+        assert!(peer.asked().is_empty(), "{:?}", peer.asked());
+        listed.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_gibibyte_is_under_way_from_all_upstreams() {
+        let peer = Peer::start().await;
+        let queue = std::time::Duration::from_millis(20);
+        let stage = Stage::of(&Settings::default(), Budgets { queue, ..Budgets::default() });
+        let upstream = stage.registry.inner.upstreams.of_registry(&peer.name).unwrap();
+        let memory = &stage.registry.inner.memory;
+        let mut under_way = Vec::new();
+        for _ in 0..COLD_BYTES / COMPONENT_BYTES {
+            under_way.push(memory.cold(&upstream, COMPONENT_BYTES).await.unwrap());
+        }
+        assert!(matches!(memory.cold(&upstream, 1).await, Err(Fault::Busy { .. })));
+        let pushed = Pushed::new("x", b"component").on(&peer, "1");
+        assert!(stage.outage(&peer, "x:1").await.chain().contains("no free place"));
+        assert_eq!(peer.times(&pushed.layer_path()), 0);
+        under_way.pop();
+        stage.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_fetched_blob_has_a_limit_and_many_who_fetch_it_are_one() {
+        let peer = Peer::start().await;
+        let pushed = Pushed::new("x", b"component").on(&peer, "1");
+        let stage = Stage::bare();
+        let reference: Reference = format!("{}/x:1", peer.name).parse().unwrap();
+        let digest = Digest::of(b"component");
+        let all = (0..64).map(|_| stage.registry.fetch_blob(&reference, &digest, 9));
+        for blob in futures::future::join_all(all).await {
+            assert_eq!(peer::all(&blob.unwrap()).await, b"component");
+        }
+        assert_eq!(peer.times(&pushed.layer_path()), 1);
+        assert_eq!(stage.held(&digest).await.unwrap(), b"component");
+        // Of another size than the manifest said, of another repository, larger than any blob.
+        assert!(stage.registry.fetch_blob(&reference, &digest, 8).await.is_err());
+        let elsewhere: Reference = format!("{}/y:1", peer.name).parse().unwrap();
+        assert!(stage.registry.fetch_blob(&elsewhere, &digest, 9).await.is_err());
+        let asked = peer.asked().len();
+        let too_large = stage.registry.fetch_blob(&reference, &digest, BLOB_BYTES + 1).await.unwrap_err();
+        assert!(
+            matches!(too_large, NoAnswer::Outage(outage) if outage.chain().contains("longer than 268435456 bytes"))
+        );
+        assert_eq!(peer.asked().len(), asked);
     }
 
     #[tokio::test]
