@@ -79,7 +79,10 @@ grants := object.union(
 		"config": granted_config,
 		"limits": granted_limits,
 	},
-	{"lifetime_s": seconds | count(lifetimes) > 0; seconds := min(lifetimes)},
+	object.union(
+		{"lifetime_s": seconds | count(lifetimes) > 0; seconds := min(lifetimes)},
+		{"native": true | some index in matching; data.witgate.grants[index].native == true},
+	),
 ) if {
 	count(matching) > 0
 }
@@ -198,3 +201,4 @@ warn contains reason if {
 }
 
 warn contains reason if some reason in legacy.warn
+warn contains reason if some reason in data.witgate.claims.warn

@@ -121,7 +121,7 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
     let who = [caller.facts().id.as_str(), host.as_str()];
     let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
-    let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await?;
+    let surface = surface::inspect_all(artifact.components()).instrument(stage("surface")).await?;
     let case = Case {
         version: case::Version::V1,
         id: gate.next_id(now),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 mod admission;
+mod artifact_kinds;
 mod attestations;
 mod audit;
 mod bad_input;

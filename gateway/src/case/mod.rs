@@ -174,6 +174,17 @@ pub struct ArtifactFacts {
     /// The component layer, if there is exactly one that witgate takes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub component: Option<ComponentFacts>,
+    /// The components of an application of several layers, in order; there is no `component` then, and each is part of the
+    /// surface.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub components: Vec<ComponentFacts>,
+    /// What an application has beside its components: files, archives of files, its description. Hashed, not looked into.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub carried: Vec<LayerFacts>,
+    /// Native code, such as a wasmCloud provider archive, in place of a component: nobody knows what it touches, and it is
+    /// refused unless policy grants `native`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub native: Option<LayerFacts>,
     /// What is wrong with it; the floor refuses each.
     pub defects: Vec<Defect>,
 }
@@ -197,6 +208,19 @@ pub struct ConfigFacts {
 #[serde(deny_unknown_fields)]
 pub struct ComponentFacts {
     /// The layer's digest: what a ticket is about.
+    #[schemars(with = "String")]
+    pub digest: Digest,
+    /// The layer's size in bytes.
+    pub size_bytes: u64,
+    /// The layer's media type.
+    pub media_type: String,
+}
+
+/// A layer that is no component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LayerFacts {
+    /// The layer's digest.
     #[schemars(with = "String")]
     pub digest: Digest,
     /// The layer's size in bytes.

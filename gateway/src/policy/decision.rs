@@ -31,13 +31,19 @@ pub struct Grant {
     audience: String,
     repository: String,
     artifact: Digest,
-    component: ComponentFacts,
-    world: Digest,
+    hosted: Option<Hosted>,
     imports: Vec<String>,
     grants: Grants,
     policy: PolicyFacts,
     signers: Vec<Signer>,
     purpose: Purpose,
+}
+
+/// The one component that a ticket can be about.
+#[derive(Clone, Debug)]
+struct Hosted {
+    component: ComponentFacts,
+    world: Digest,
 }
 
 impl Decision {
@@ -64,20 +70,28 @@ impl Decision {
         Self { facts, verdict: Verdict::Refuse(reasons) }
     }
 
-    /// An admission of `case` with `grants`. `None` when the case has no readable component: the floor let it through,
-    /// which is a bug of the caller, and the caller refuses.
+    /// An admission of `case` with `grants`. `None` when the case has nothing that can be granted: the floor let it
+    /// through, which is a bug of the caller, and the caller refuses.
     pub(super) fn admit(case: &Case, grants: Grants, mut warnings: Vec<Reason>, policy: PolicyFacts) -> Option<Self> {
         warnings.sort();
         warnings.dedup();
-        let Surface::Component(world) = &case.surface else { return None };
+        let artifact = &case.artifact;
+        let (hosted, imports) = match (&case.surface, &artifact.component) {
+            (Surface::Component(world), Some(component)) => {
+                (Some(Hosted { component: component.clone(), world: world.digest }), world.imports.as_slice())
+            }
+            // Several components, or native code: for hosts that pull them, for a ticket is about one component.
+            (Surface::Component(world), None) if !artifact.components.is_empty() => (None, world.imports.as_slice()),
+            (Surface::Unreadable { .. }, None) if artifact.native.is_some() => (None, [].as_slice()),
+            _ => return None,
+        };
         let grant = Grant {
             decision: case.id,
             audience: case.host.clone(),
             repository: format!("{}/{}", case.reference.upstream, case.reference.repository),
             artifact: case.artifact.digest,
-            component: case.artifact.component.clone()?,
-            world: world.digest,
-            imports: world.imports.iter().map(|import| import.name.clone()).collect(),
+            hosted,
+            imports: imports.iter().map(|import| import.name.clone()).collect(),
             grants: grants.clone(),
             policy: policy.clone(),
             signers: case
@@ -146,14 +160,9 @@ impl Grant {
         &self.artifact
     }
 
-    /// The bytes it is about.
-    pub fn component(&self) -> &ComponentFacts {
-        &self.component
-    }
-
-    /// The digest of the component's world.
-    pub fn world(&self) -> &Digest {
-        &self.world
+    /// The one component it is about, with the digest of its world; none for what no ticket can be about.
+    pub fn component(&self) -> Option<(&ComponentFacts, &Digest)> {
+        self.hosted.as_ref().map(|hosted| (&hosted.component, &hosted.world))
     }
 
     /// Every import of the component, sorted.

@@ -19,11 +19,13 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         reasons.push(Reason::new(Code::DIGEST_MISMATCH, case.reference.text.as_str(), detail));
     }
     match &case.surface {
+        // Native code has no surface; only policy's `native` admits it: see `uncovered`.
+        Surface::Unreadable { .. } if case.artifact.native.is_some() => {}
         Surface::Unreadable { detail } => {
             reasons.push(Reason::new(Code::COMPONENT_UNREADABLE, case.artifact.digest.to_string(), detail.as_str()));
         }
         Surface::Component(world) => {
-            if case.artifact.component.is_none() {
+            if case.artifact.component.is_none() && case.artifact.components.is_empty() {
                 let detail = "the manifest names no layer that is a component";
                 reasons.push(Reason::new(Code::COMPONENT_UNREADABLE, case.artifact.digest.to_string(), detail));
             }
@@ -60,8 +62,14 @@ pub(super) fn uncovered(case: &Case, grants: &AnsweredGrants, told: &[Reason]) -
         Reason::new(Code::LINK_NOT_GRANTED, link.as_str(), format!("not granted to `{}`", case.caller.id))
             .with_hint("name it in `links` of the caller's grant rule, or do without")
     });
+    let native = case.artifact.native.as_ref().filter(|_| !grants.native).map(|native| {
+        let detail =
+            format!("native code (`{}`), of which nobody knows what it touches, is not granted", native.media_type);
+        Reason::new(Code::ARTIFACT_UNSUPPORTED, native.digest.to_string(), detail)
+            .with_hint("publish it as a component, or say `native: true` in a grant rule of the policy's data")
+    });
     let is_new = |reason: &Reason| !told.iter().any(|told| told.code == reason.code && told.about == reason.about);
-    imports.chain(links).filter(is_new).collect()
+    imports.chain(links).chain(native).filter(is_new).collect()
 }
 
 /// What a ticket lists: exactly what the component needs and the caller asked for, without a pattern.

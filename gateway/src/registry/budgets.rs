@@ -50,6 +50,12 @@ pub(super) const MANIFEST_BYTES: u64 = 4 << 20;
 pub(super) const CONFIG_BYTES: u64 = 1 << 20;
 /// A component layer, in bytes (`design.md` §12).
 pub(super) const COMPONENT_BYTES: u64 = 256 << 20;
+/// Components of one application: each is read for what it imports.
+pub(super) const APPLICATION_COMPONENTS: usize = 32;
+/// All layers of an application together, in bytes: no more than a component may have.
+pub(super) const APPLICATION_BYTES: u64 = COMPONENT_BYTES;
+/// Layers of one application that are fetched at once.
+pub(super) const LAYERS_AT_ONCE: usize = 4;
 /// Descriptors of one manifest (CVE-2023-2253: descriptors size allocations elsewhere).
 pub(super) const DESCRIPTORS: usize = 128;
 /// Entries of an index that a component may be reached through.

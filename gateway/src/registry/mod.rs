@@ -11,6 +11,7 @@ use crate::case::{Candidates, Digest, Reference, Timestamp};
 use crate::outage::{NoAnswer, Outage, Peer};
 
 mod address;
+mod application;
 mod artifact;
 mod budgets;
 mod challenge;

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use moka::future::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect, Digest, Reference, Timestamp};
+use crate::case::{
+    ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect, Digest, LayerFacts, Reference, Timestamp,
+};
 
 use super::Inner;
+use super::application::{self, Application};
 use super::artifact::Body;
 use super::budgets::{
-    ARTIFACTS_HELD_BYTES, BLOB_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES,
-    PRESENCE_LIFE, SEARCH_LIFE, SEARCHES, TAGS,
+    ARTIFACTS_HELD_BYTES, BLOB_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, LAYERS_AT_ONCE, MANIFEST_BYTES,
+    MANIFESTS_HELD_BYTES, PRESENCE_LIFE, SEARCH_LIFE, SEARCHES, TAGS,
 };
 use super::config;
 use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, over_limit, shown};
@@ -79,7 +83,7 @@ impl Memory {
                     weight(
                         body.manifest.len()
                             + body.indexes.iter().map(Bytes::len).sum::<usize>()
-                            + body.component.as_ref().map_or(0, Bytes::len),
+                            + body.components.iter().map(Bytes::len).sum::<usize>(),
                     )
                 })
                 .time_to_live(PRESENCE_LIFE)
@@ -233,30 +237,33 @@ async fn serve(inner: &Inner, upstream: &Upstream, repository: &str, digest: Dig
     Ok(remember(inner, upstream, repository, answer).await)
 }
 
-/// Config and component of what was found.
+/// What was found, with every blob that it names: hashed, kept, judged.
 async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found) -> Result<Arc<Body>, Trouble> {
     let Found { digest, served, indexes, mut manifest } = found;
-    let mut claimed_imports = None;
-    let mut component = None;
-    if let (Some(layer), Some(config)) = (&manifest.component, &manifest.config) {
-        let layer_bytes = blob(inner, upstream, repository, layer.into());
-        let config_bytes = blob(inner, upstream, repository, config.into());
-        let (layer_bytes, config_bytes) = futures::try_join!(layer_bytes, config_bytes)?;
-        match config::claimed_imports(&config_bytes, &config.media_type, &layer.digest) {
-            Ok(claimed) => {
-                claimed_imports = claimed;
-                component = Some(layer_bytes);
-            }
-            Err(defect) => manifest.defects.push(defect),
-        }
-    }
+    let content = Repository { inner, upstream, repository }.content(&manifest).await?;
+    let content = content.unwrap_or_else(|defect| {
+        manifest.defects.push(defect);
+        Content::default()
+    });
     let (index_digests, indexes): (Vec<_>, Vec<_>) = indexes.into_iter().unzip();
     if !manifest.defects.is_empty() {
-        manifest.component = None;
+        manifest.forget_content();
         for digest in index_digests.iter().chain([&digest]) {
             inner.memory.manifests.invalidate(&(upstream.name.clone(), repository.to_owned(), *digest)).await;
         }
     }
+    let component = |layer: Descriptor| ComponentFacts {
+        digest: layer.digest,
+        size_bytes: layer.size_bytes,
+        media_type: layer.media_type,
+    };
+    let layer = |layer: Descriptor| LayerFacts {
+        digest: layer.digest,
+        size_bytes: layer.size_bytes,
+        media_type: layer.media_type,
+    };
+    let (components, carried) =
+        manifest.application.map(|application| (application.components, application.carried)).unwrap_or_default();
     let facts = ArtifactFacts {
         digest,
         indexes: index_digests,
@@ -266,16 +273,80 @@ async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found
         config: manifest.config.map(|config| ConfigFacts {
             media_type: config.media_type,
             digest: config.digest,
-            claimed_imports,
+            claimed_imports: content.claimed_imports,
         }),
-        component: manifest.component.map(|layer| ComponentFacts {
-            digest: layer.digest,
-            size_bytes: layer.size_bytes,
-            media_type: layer.media_type,
-        }),
+        component: manifest.component.map(component),
+        components: components.into_iter().map(component).collect(),
+        carried: carried.into_iter().map(layer).collect(),
+        native: manifest.native.map(layer),
         defects: manifest.defects,
     };
-    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes, component }))
+    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes, components: content.components }))
+}
+
+/// What the blobs of a manifest hold.
+#[derive(Default)]
+struct Content {
+    claimed_imports: Option<Vec<String>>,
+    components: Vec<Bytes>,
+}
+
+/// Where blobs are read from.
+struct Repository<'a> {
+    inner: &'a Inner,
+    upstream: &'a Upstream,
+    repository: &'a str,
+}
+
+impl Repository<'_> {
+    /// Reads everything that a manifest without defects names; then a defect is in the bytes.
+    async fn content(&self, manifest: &Manifest) -> Result<Result<Content, Defect>, Trouble> {
+        let Some(config) = manifest.config.as_ref().filter(|_| manifest.defects.is_empty()) else {
+            return Ok(Ok(Content::default()));
+        };
+        match (&manifest.component, &manifest.application, &manifest.native) {
+            (Some(layer), ..) => {
+                let (component, bytes) = futures::try_join!(self.blob(layer), self.blob(config))?;
+                let claimed = config::claimed_imports(&bytes, &config.media_type, &layer.digest);
+                Ok(claimed.map(|claimed_imports| Content { claimed_imports, components: vec![component] }))
+            }
+            (_, Some(application), _) => self.application(config, application).await,
+            (.., Some(native)) => {
+                futures::try_join!(self.blob(native), self.blob(config))?;
+                Ok(Ok(Content::default()))
+            }
+            _ => Ok(Ok(Content::default())),
+        }
+    }
+
+    /// The components of an application; all else in it is read, kept and dropped.
+    async fn application(
+        &self,
+        config: &Descriptor,
+        application: &Application,
+    ) -> Result<Result<Content, Defect>, Trouble> {
+        let description = self.blob(&application.description).await?;
+        if let Err(defect) = application.check_description(&description) {
+            return Ok(Err(defect));
+        }
+        let carried = [config].into_iter().chain(&application.carried).map(|layer| async move {
+            let bytes = self.blob(layer).await?;
+            Ok::<_, Trouble>(application::check_carried(layer, &bytes))
+        });
+        // Collected first: an iterator of futures that borrow it would have to live as long as they do.
+        let carried: Vec<_> = carried.collect();
+        let judged: Vec<_> = stream::iter(carried).buffered(LAYERS_AT_ONCE).try_collect().await?;
+        if let Some(defect) = judged.into_iter().find_map(Result::err) {
+            return Ok(Err(defect));
+        }
+        let components: Vec<_> = application.components.iter().map(|layer| self.blob(layer)).collect();
+        let components = stream::iter(components).buffered(LAYERS_AT_ONCE).try_collect().await?;
+        Ok(Ok(Content { claimed_imports: None, components }))
+    }
+
+    async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Trouble> {
+        Box::pin(blob(self.inner, self.upstream, self.repository, layer.into())).await
+    }
 }
 
 async fn ask_manifest(upstream: &Upstream, repository: &str, name: &str) -> Result<Answer, Trouble> {

@@ -24,6 +24,9 @@ pub(super) struct GrantRule {
     #[serde(default)]
     limits: LimitsRule,
     lifetime_s: Option<u64>,
+    /// Read by the rules alone.
+    #[serde(default, rename = "native")]
+    _native: bool,
 }
 
 #[derive(Default, Deserialize)]
