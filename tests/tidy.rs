@@ -171,6 +171,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("hyper", &["tls", "dev", "host-hook/host"]),
         ("metrics_exporter_prometheus", &["telemetry"]),
         ("oci_client", &["dev"]),
+        ("object_store", &["registry"]),
         ("opentelemetry", &["telemetry"]),
         ("opentelemetry_otlp", &["telemetry"]),
         ("opentelemetry_sdk", &["telemetry"]),

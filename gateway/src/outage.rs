@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Peer {
     /// An OCI registry, by its configured name.
     Registry(String),
+    /// The object store that replicas share, by its configured URL.
+    Store(String),
     /// The SPIFFE Workload API or the files that stand for it.
     Identity,
     /// The trusted root that evidence is checked against.
@@ -24,11 +26,12 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The peer's kind as one stable word: `registry`, `identity`, `trust-root`, `revocations`, `policy`, `audit`,
+    /// The peer's kind as one stable word: `registry`, `store`, `identity`, `trust-root`, `revocations`, `policy`, `audit`,
     /// `internal`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Registry(_) => "registry",
+            Self::Store(_) => "store",
             Self::Identity => "identity",
             Self::TrustRoot => "trust-root",
             Self::Revocations => "revocations",
@@ -43,6 +46,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(name) => write!(f, "registry `{name}`"),
+            Self::Store(name) => write!(f, "store `{name}`"),
             Self::TrustRoot => f.write_str("trust root"),
             Self::Revocations => f.write_str("revocation list"),
             Self::Audit => f.write_str("audit log"),

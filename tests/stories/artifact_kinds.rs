@@ -118,7 +118,11 @@ async fn a27_3_several_layers_are_an_application_whose_every_component_must_pass
     let reference = publish(&world, "app", image_config(), &spin(&[good.clone(), other.clone()])).await;
     let reply = world.host.admit(&reference).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    assert_eq!((&reply.body["ticket"], &reply.body["component"]), (&Value::Null, &Value::Null), "a ticket is about one");
+    assert_eq!(
+        (&reply.body["ticket"], &reply.body["component"]),
+        (&Value::Null, &Value::Null),
+        "a ticket is about one"
+    );
     let record = world.decision(reply.decision()).await;
     let artifact = &record["case"]["artifact"];
     let listed =

@@ -218,6 +218,15 @@ pub(super) enum Trouble {
         /// What happened.
         fault: Fault,
     },
+    /// The store that replicas share failed.
+    Store {
+        /// Its URL in the configuration.
+        name: String,
+        /// What we were doing.
+        doing: String,
+        /// What happened.
+        source: Arc<std::io::Error>,
+    },
     /// Our own disk failed.
     Disk {
         /// What we were doing.
@@ -257,6 +266,9 @@ impl Trouble {
                     None => outage,
                 }
             }
+            Self::Store { name, doing, source } => Outage::new(Peer::Store(name), doing)
+                .because(source)
+                .with_hint("look at `[registry.store]` and whether the store answers; without that table witgate keeps what it fetches for itself"),
             Self::Disk { doing, source } => Outage::new(Peer::Internal, doing).because(source),
         }
     }

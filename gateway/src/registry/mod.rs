@@ -39,7 +39,7 @@ mod token;
 mod upstream;
 
 pub use artifact::Artifact;
-pub use settings::{Settings, StartError, UpstreamSettings};
+pub use settings::{Settings, StartError, StoreSettings, UpstreamSettings};
 pub use store::Blob;
 
 use budgets::Budgets;
@@ -73,8 +73,7 @@ impl Registry {
 
     fn with_budgets(settings: &Settings, cache_dir: &Path, budgets: Budgets) -> Result<Self, StartError> {
         let upstreams = Upstreams::of(settings, &Arc::new(budgets))?;
-        let store = Store::open(cache_dir, settings)
-            .map_err(|source| StartError::Cache { path: cache_dir.to_owned(), source })?;
+        let store = Store::open(cache_dir, settings)?;
         Ok(Self { inner: Arc::new(Inner { upstreams, store, memory: Memory::new(settings.tag_life_s) }) })
     }
 

@@ -96,6 +96,7 @@ pub(super) struct Peer {
     /// What must be presented under `/v2/`, and the challenge for those who do not.
     guard: Arc<Mutex<Option<(String, String)>>>,
     refuses_head: Arc<Mutex<bool>>,
+    keeps_objects: Arc<Mutex<bool>>,
 }
 
 impl Peer {
@@ -115,7 +116,15 @@ impl Peer {
     fn named(name: String) -> Self {
         let (answers, asked) = (Arc::default(), Arc::default());
         let count = tokio::sync::watch::Sender::new(0);
-        Self { name, answers, asked, count, guard: Arc::default(), refuses_head: Arc::default() }
+        Self {
+            name,
+            answers,
+            asked,
+            count,
+            guard: Arc::default(),
+            refuses_head: Arc::default(),
+            keeps_objects: Arc::default(),
+        }
     }
 
     /// A port where nobody listens.
@@ -129,6 +138,24 @@ impl Peer {
 
     pub fn guard(&self, authorization: &str, challenge: &str) {
         *self.guard.lock().unwrap() = Some((authorization.into(), challenge.into()));
+    }
+
+    /// From now on what is PUT can be read, as from S3: written once where the request says so.
+    pub fn keep_objects(&self) {
+        *self.keeps_objects.lock().unwrap() = true;
+    }
+
+    fn put(&self, path: &str, head: &str, body: &str) -> Reply {
+        let once = head.lines().any(|line| line.eq_ignore_ascii_case("if-none-match: *"));
+        let mut answers = self.answers.lock().unwrap();
+        if once && answers.contains_key(path) {
+            return Reply::status(412);
+        }
+        let object = Reply::ok("application/octet-stream", body)
+            .header("etag", "\"x\"")
+            .header("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        answers.insert(path.to_owned(), object);
+        Reply::status(200).header("etag", "\"x\"")
     }
 
     /// From now on nothing must be presented.
@@ -173,6 +200,7 @@ impl Peer {
             return;
         }
         let body = String::from_utf8(body).unwrap();
+        let sent = body.clone();
         let asked = Asked { method: method.clone(), path: path.clone(), authorization: authorization.clone(), body };
         self.asked.lock().unwrap().push(asked);
         self.count.send_modify(|count| *count += 1);
@@ -182,6 +210,7 @@ impl Peer {
             Some((wanted, challenge)) if path.starts_with("/v2/") && authorization.as_deref() != Some(&wanted) => {
                 Reply::status(401).header("www-authenticate", &challenge)
             }
+            _ if method == "PUT" && *self.keeps_objects.lock().unwrap() => self.put(&path, &head, &sent),
             _ if method == "HEAD" && *self.refuses_head.lock().unwrap() => Reply::status(403),
             _ => found.unwrap_or_else(|| Reply::status(404)),
         };

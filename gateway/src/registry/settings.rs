@@ -36,6 +36,8 @@ pub struct Settings {
     pub upstreams: BTreeMap<String, UpstreamSettings>,
     /// The programs that `docker_config` may ask, by the names it uses: `ecr-login` is `docker-credential-ecr-login` there.
     pub credential_helpers: BTreeMap<String, PathBuf>,
+    /// The object store that replicas share, behind each one's own cache; without it each one fetches for itself.
+    pub store: Option<StoreSettings>,
     /// How long a tag is taken to mean the same digest, in seconds; 0 asks each time.
     pub tag_life_s: u64,
     /// The size of the cache on disk, in bytes: at least one component (256 MiB).
@@ -65,6 +67,7 @@ impl Settings {
             ("idle_timeout_ms", self.idle_timeout_ms),
             ("metadata_timeout_ms", self.metadata_timeout_ms),
             ("slow_start_ms", self.slow_start_ms),
+            ("store.timeout_ms", self.store.as_ref().map_or(1, |store| store.timeout_ms)),
         ] {
             if !(1..=Self::MAX_TIMEOUT_MS).contains(&found_ms) {
                 return Err(StartError::Timeout { key, found_ms });
@@ -79,6 +82,7 @@ impl Default for Settings {
         Self {
             upstreams: BTreeMap::new(),
             credential_helpers: BTreeMap::new(),
+            store: None,
             tag_life_s: 30,
             cache_max_bytes: 8 << 30,
             memory_max_bytes: 128 << 20,
@@ -115,6 +119,48 @@ pub struct UpstreamSettings {
     pub auth_hosts: Vec<String>,
     /// Where blobs may be redirected to, beside the registry itself: `host`, `host:port` or `*.domain`.
     pub redirect_hosts: Vec<String>,
+}
+
+/// The store that replicas share.
+///
+/// ```toml
+/// [registry.store]
+/// url = "s3://witgate-blobs/prod"
+/// region = "eu-central-1"
+/// access_key_id = "AKIA…"
+/// secret_access_key_file = "/run/secrets/s3"
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// `s3://BUCKET[/PREFIX]`.
+    pub url: String,
+    /// Where a server that is not AWS speaks S3: `https://HOST[:PORT]`; plain http for loopback only.
+    pub endpoint: Option<String>,
+    /// The bucket's region; `us-east-1` if absent.
+    pub region: Option<String>,
+    /// The key's id, with `secret_access_key_file`.
+    pub access_key_id: Option<String>,
+    /// The file with the key's secret, read whenever it is needed.
+    pub secret_access_key_file: Option<PathBuf>,
+    /// A PEM file of the only certificate authorities the endpoint may be certified by; the system's if absent.
+    pub ca: Option<PathBuf>,
+    /// How long it may be silent, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            endpoint: None,
+            region: None,
+            access_key_id: None,
+            secret_access_key_file: None,
+            ca: None,
+            timeout_ms: 10_000,
+        }
+    }
 }
 
 /// Why the settings cannot be used: exit 2.
@@ -177,6 +223,14 @@ pub enum StartError {
         name: String,
         /// Its path.
         path: PathBuf,
+    },
+    /// The object store's settings are of no use.
+    #[error("`registry.store` (`{url}`) cannot be used: {detail}")]
+    Store {
+        /// Its URL.
+        url: String,
+        /// What was expected or found.
+        detail: &'static str,
     },
     /// A host pattern is none.
     #[error("`{pattern}` of upstream `{name}` is no host: expected `host`, `host:port` or, for redirects, `*.domain`")]

@@ -1,9 +1,10 @@
-//! Verified blobs by their digest: in memory, else on disk, where each reading hashes again.
+//! Verified blobs by their digest: in memory, else on disk or in the store that replicas share, hashed again at each reading.
 
 mod blob;
 mod files;
 mod lru;
 mod memory;
+mod objects;
 mod scrub;
 mod seal;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod turns;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use moka::sync::Cache;
@@ -20,13 +22,14 @@ use tokio::sync::Semaphore;
 
 use super::budgets::{LOADS_AT_ONCE, SEALS_BYTES};
 use super::fault::Trouble;
-use super::settings::Settings;
+use super::settings::{Settings, StartError};
 use crate::case::Digest;
 
 pub use blob::Blob;
 use blob::Sealed;
 use files::{Files, Opened};
 use memory::Memory;
+use objects::Objects;
 use scrub::Scrub;
 use seal::{Identity, Seal};
 use turns::Turns;
@@ -43,22 +46,31 @@ struct Inner {
     /// What the pieces of files hash to that are larger than the memory there is.
     seals: Cache<Digest, (Identity, Arc<Seal>)>,
     turns: Turns,
+    /// What replicas share, and who asks it for which digest.
+    objects: Option<Objects>,
+    asking: Turns,
     loads: Arc<Semaphore>,
     scrub: Scrub,
 }
 
 impl Store {
     /// Opens the cache in `folder`, which belongs to this process alone.
-    pub fn open(folder: &Path, settings: &Settings) -> io::Result<Self> {
+    pub fn open(folder: &Path, settings: &Settings) -> Result<Self, StartError> {
+        let connect = Duration::from_millis(settings.connect_timeout_ms);
+        let objects = settings.store.as_ref().map(|store| Objects::open(store, connect)).transpose()?;
+        let files = Files::open(folder, settings.cache_max_bytes)
+            .map_err(|source| StartError::Cache { path: folder.to_owned(), source })?;
         let seals = Cache::builder()
             .max_capacity(SEALS_BYTES)
             .weigher(|_, (_, seal): &(Identity, Arc<Seal>)| seal.weight_bytes())
             .build();
         Ok(Self(Arc::new(Inner {
-            files: Files::open(folder, settings.cache_max_bytes)?,
+            files,
             memory: Memory::new(settings.memory_max_bytes),
             seals,
             turns: Turns::default(),
+            objects,
+            asking: Turns::default(),
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
             scrub: Scrub::new(settings.scrub_bytes_per_s),
         })))
@@ -68,6 +80,22 @@ impl Store {
     ///
     /// Many who ask for one blob at once cost one reading of its file. A caller that leaves does not stop it.
     pub async fn blob(&self, digest: Digest) -> Result<Option<Blob>, Trouble> {
+        if let Some(blob) = self.own_blob(digest).await? {
+            return Ok(Some(blob));
+        }
+        let Some(objects) = &self.0.objects else { return Ok(None) };
+        let _turn = self.0.asking.take(digest).await;
+        if let Some(blob) = self.own_blob(digest).await? {
+            return Ok(Some(blob));
+        }
+        let _place = self.0.loads.acquire().await.expect("the semaphore of loads is never closed");
+        let Some(bytes) = objects.bytes(&digest).await? else { return Ok(None) };
+        metrics::counter!("witgate_store_reads_total", "from" => "objects").increment(1);
+        Ok(Some(Blob::in_memory(digest, self.keep_own(digest, bytes).await?)))
+    }
+
+    /// The same of the own cache alone.
+    async fn own_blob(&self, digest: Digest) -> Result<Option<Blob>, Trouble> {
         if let Some(blob) = self.in_memory(digest) {
             return Ok(Some(blob));
         }
@@ -93,8 +121,15 @@ impl Store {
         }
     }
 
-    /// Keeps bytes that the caller has hashed, on disk and, if there is room, in memory; gives them back.
+    /// Keeps bytes that the caller has hashed: on disk, in memory if there is room, for the other replicas; gives them back.
     pub async fn keep(&self, digest: Digest, bytes: Bytes) -> Result<Bytes, Trouble> {
+        if let Some(objects) = &self.0.objects {
+            objects.put(&digest, bytes.clone()).await?;
+        }
+        self.keep_own(digest, bytes).await
+    }
+
+    async fn keep_own(&self, digest: Digest, bytes: Bytes) -> Result<Bytes, Trouble> {
         let failed = |source| Trouble::disk(format!("caching blob `{digest}`"), source);
         let (files, written) = (self.0.files.clone(), bytes.clone());
         let kept = tokio::task::spawn_blocking(move || files.keep(&digest, &written)).await;
