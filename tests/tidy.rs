@@ -97,15 +97,15 @@ fn unit(path: &str, source: &str) -> String {
     rest.split('/').next().expect("a name").trim_end_matches(".rs").to_owned()
 }
 
-/// `nkey` is a format: evidence reads it in tokens, policy checks it in data.
-const LEAVES: &[&str] = &["case", "reason", "outage", "strict_json", "nkey"];
+/// `nkey` is a format: evidence reads it in tokens, policy checks it in data. `egress` guards what registry and identity ask.
+const LEAVES: &[&str] = &["case", "reason", "outage", "strict_json", "nkey", "egress"];
 const STAGES: &[&str] = &["identity", "registry", "evidence", "surface", "policy", "audit", "handover"];
 
 /// `main -> cli -> doors -> admission -> stages -> {case reason outage}`; what a unit may use beside itself and the leaves.
 fn may_use(unit: &str) -> Option<Vec<&'static str>> {
     let stages = STAGES.iter().copied();
     Some(match unit {
-        "case" | "reason" | "outage" | "strict_json" | "nkey" => vec![],
+        "case" | "reason" | "outage" | "strict_json" | "nkey" | "egress" => vec![],
         "identity" | "registry" | "evidence" | "surface" | "policy" => vec![],
         // The proof types of the stages before: nobody records what policy did not decide, or hands over what is not recorded.
         "audit" => vec!["policy"],
@@ -178,7 +178,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("rcgen", &["dev"]),
         ("regex", &["evidence", "policy"]),
         ("regorus", &["policy"]),
-        ("reqwest", &["registry", "cli", "dev", "telemetry", "host-hook/client"]),
+        ("reqwest", &["egress", "registry", "cli", "dev", "telemetry", "host-hook/client"]),
         ("schemars", &["case", "reason", "policy"]),
         ("serde_json_canonicalizer", &["case"]),
         ("sigstore_crypto", &["evidence"]),

@@ -10,6 +10,7 @@ pub mod config;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod doors;
+mod egress;
 pub mod evidence;
 pub mod gate;
 pub mod handover;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::case::Digest;
 use crate::outage::{NoAnswer, Outage, Peer};
 
-use super::address::AddressRefused;
+use crate::egress::AddressRefused;
 
 /// Why one request to a registry brought nothing that can be used.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use crate::case::{Candidates, Digest, Reference, Timestamp};
 use crate::outage::{NoAnswer, Outage, Peer};
 
-mod address;
 mod artifact;
 mod blobs;
 mod budgets;

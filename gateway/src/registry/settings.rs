@@ -10,10 +10,10 @@ use url::Url;
 
 use crate::case::Reference;
 
-use super::address::{GuardedResolver, Reach, is_loopback};
 use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
 use super::token::Authorizations;
 use super::upstream::{Credential, HostPattern, Upstream};
+use crate::egress::{GuardedResolver, Reach, is_loopback};
 
 /// How witgate reaches registries; without upstreams those on loopback are reached, others are not.
 ///

@@ -12,10 +12,10 @@ use tokio::sync::Semaphore;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::address::Reach;
 use super::budgets::{Budgets, REQUESTS_PER_UPSTREAM, SECRET_FILE_BYTES};
 use super::fault::Fault;
 use super::token::{self, Authorizations};
+use crate::egress::Reach;
 
 /// Everything that requests to one upstream need.
 #[derive(Clone, Debug)]

@@ -1,13 +1,13 @@
-//! Which network addresses an upstream may lead us to.
+//! Which network addresses a peer that we ask may lead us to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// How far the requests for one upstream may reach, its token endpoint and redirects included.
+/// How far the requests for one peer may reach: an upstream with its token endpoint and redirects, an issuer of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// The public internet and nothing else.
     Public,
     /// Marked `private`: private networks as well.
@@ -18,10 +18,10 @@ pub(super) enum Reach {
     LoopbackOnly,
 }
 
-/// An address that an upstream may not lead to.
+/// An address that a peer may not lead to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{host}` leads to an address that this upstream may not reach")]
-pub(super) struct AddressRefused {
+#[error("`{host}` leads to an address that may not be reached")]
+pub(crate) struct AddressRefused {
     /// The host as it was asked for.
     pub host: String,
 }
@@ -51,7 +51,7 @@ impl Reach {
 }
 
 /// Whether `host` names this machine: `localhost` (RFC 6761 §6.3) or a loopback address.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -63,7 +63,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// A resolver whose answers hold only addresses within reach: the check and the connection see the same addresses, so a
 /// name that changes between them (rebinding) gains nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GuardedResolver(pub Reach);
+pub(crate) struct GuardedResolver(pub Reach);
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
