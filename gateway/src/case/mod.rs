@@ -115,7 +115,7 @@ pub enum Purpose {
 pub struct Caller {
     /// How the caller was proven.
     pub kind: CallerKind,
-    /// The SPIFFE ID, or `local`.
+    /// The SPIFFE ID, `oidc:ISSUER/…` as the issuer's rule makes it of the token's claims, or `local`.
     pub id: String,
     /// The SPIFFE trust domain, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -128,6 +128,10 @@ pub struct Caller {
 pub enum CallerKind {
     /// A TLS client certificate that is an X.509-SVID.
     X509Svid,
+    /// A token that is a JWT-SVID.
+    JwtSvid,
+    /// A token of an OpenID Connect issuer that the configuration names.
+    Oidc,
     /// No identity is configured: everyone on loopback is `local`.
     Local,
 }
