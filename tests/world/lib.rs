@@ -147,6 +147,8 @@ impl Caller {
             callers: vec![deployment::gateway_id()],
             workload_api: Some(workload_api.to_owned()),
             files: None,
+            jwt_svid: None,
+            oidc: std::collections::BTreeMap::new(),
             sync_timeout_ms: 5_000,
         };
         let identity = Arc::new(Identity::start(&settings).await?);

@@ -2,8 +2,10 @@
 
 pub mod components;
 pub mod deployment;
+pub mod oidc;
 pub mod registry;
 pub mod sigstore;
 pub mod spiffe;
+pub mod tokens;
 pub mod tuf;
 pub mod wascap;

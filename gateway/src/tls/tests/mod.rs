@@ -66,6 +66,8 @@ impl World {
             callers: vec!["spiffe://gate.example/host/*".into(), "spiffe://fed.example".into()],
             workload_api: Some(api.endpoint()),
             files: None,
+            jwt_svid: None,
+            oidc: std::collections::BTreeMap::new(),
             sync_timeout_ms: 3_000,
         };
         let identity = Arc::new(Identity::start(&settings).await.unwrap());
