@@ -8,6 +8,7 @@
 mod evidence;
 mod mutation;
 mod targets;
+mod tokens;
 mod wascap;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

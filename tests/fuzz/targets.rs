@@ -34,6 +34,9 @@ use crate::evidence::{
     EVIDENCE, PREDICATES, bundle, cosign_layer, cosign_manifest, cosign_tag, found, layer_content, predicate,
     predicates, revocation_list, revocations,
 };
+use crate::tokens::{
+    KEYS, authorization, authorizations, caller_pattern, discovery, discovery_document, honest_tokens, jwks, token,
+};
 use crate::wascap::{
     account, honest_token, nkey, provider_archive, provider_archives, signed_components, verified_token,
     wascap_component, wascap_token,
@@ -96,6 +99,11 @@ pub fn all() -> Vec<Target> {
         target("trust-policy", 2, trust_policy, vec![LOG.policy.clone().into_bytes()]),
         target("vkey", 1, vkey, texts(&[&LOG.vkey])),
         target("log-entry", 2, log_entry, vec![LOG.entry.clone()]),
+        target("token", 4, token, honest_tokens()),
+        target("jwks", 4, jwks, vec![KEYS.jwks.clone().into_bytes()]),
+        target("discovery", 200, discovery, vec![discovery_document()]),
+        target("authorization", 1, authorization, authorizations()),
+        target("caller-pattern", 1, caller_pattern, texts(&["oidc:ci/acme/*", "oidc:ci/*", "oidc:ci/acme/build"])),
         target("spiffe-pattern", 1, spiffe_pattern, texts(&patterns)),
         target(
             "pem-key",
@@ -111,6 +119,7 @@ pub fn all() -> Vec<Target> {
 
 /// Fails where an honest input is refused.
 pub fn honest_inputs_are_believed() {
+    crate::tokens::honest_inputs_are_believed();
     assert!(fuzzing::manifest(&manifest(), OCI_MANIFEST).is_ok());
     assert_eq!(fuzzing::claimed_imports(&claims(), &Digest::of(b"x")).unwrap().unwrap().len(), 1);
     assert_eq!(fuzzing::index(&index()), (1, 0));
