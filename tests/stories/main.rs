@@ -15,5 +15,6 @@ mod legacy;
 mod outage;
 mod outage_elsewhere;
 mod ticket;
+mod tokens;
 mod trust;
 mod wascap;

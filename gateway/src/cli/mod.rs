@@ -235,8 +235,14 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(service::StartError::Listen { .. }) = source.downcast_ref() {
             return Some("choose another address with `--listen` or `listen.callers`".into());
         }
-        if let Some(ConfigError::OpenListener { .. }) = source.downcast_ref() {
-            return Some("configure `[identity]`, or listen on 127.0.0.1".into());
+        match source.downcast_ref() {
+            Some(ConfigError::OpenListener { .. }) => {
+                return Some("configure `[identity]` with an SVID, or listen on 127.0.0.1".into());
+            }
+            Some(ConfigError::Registry { .. }) => {
+                return Some("see `[listen.registry]` in witgate.example.toml and docs/identity.md".into());
+            }
+            _ => {}
         }
         None
     })

@@ -5,6 +5,7 @@ pub mod deployment;
 pub mod oidc;
 pub mod registry;
 pub mod sigstore;
+pub mod site;
 pub mod spiffe;
 pub mod tokens;
 pub mod tuf;

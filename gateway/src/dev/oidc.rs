@@ -4,19 +4,25 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use futures::StreamExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::site::SiteCa;
 use super::tokens::TokenSigner;
+use crate::case::Timestamp;
+
+/// Clocks differ.
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A running issuer; it stops when dropped.
 #[derive(Debug)]
@@ -70,17 +76,15 @@ impl OidcIssuer {
     /// # Errors
     /// No port, or no random numbers.
     pub async fn start(signers: &[&TokenSigner]) -> anyhow::Result<Self> {
-        let ca_key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca_pem = params.self_signed(&ca_key)?.pem();
-        let key = KeyPair::generate()?;
-        let leaf = CertificateParams::new(["localhost".to_owned()])?.signed_by(&key, &Issuer::new(params, ca_key))?;
+        let ca = SiteCa::new()?;
+        let now = Timestamp::now();
+        let leaf = ca.certify(&["localhost"], now - HOUR, HOUR * 25)?;
+        let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes())?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))?;
+            .with_single_cert(vec![leaf.der.into()], key)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let says = Says { jwks: TokenSigner::jwks(signers), fault: None };
@@ -89,7 +93,7 @@ impl OidcIssuer {
         let stop = CancellationToken::new();
         let serving = serve(listener, address, Arc::new(config), Arc::clone(&shared), stop.clone());
         tokio::spawn(stop.clone().run_until_cancelled_owned(serving));
-        Ok(Self { address, ca_pem, shared, _stop: stop.drop_guard() })
+        Ok(Self { address, ca_pem: ca.pem().to_owned(), shared, _stop: stop.drop_guard() })
     }
 
     /// `https://localhost:PORT`: its `iss`, and where it is asked.

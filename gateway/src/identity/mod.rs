@@ -6,6 +6,7 @@ mod file_set;
 mod files;
 #[doc(hidden)]
 pub mod fuzzing;
+mod own_token;
 mod pattern;
 mod presented;
 mod settings;
@@ -20,9 +21,12 @@ pub(crate) mod workload_api;
 
 pub use caller::Caller;
 pub use file_set::FileFault;
+pub(crate) use file_set::{Links, certificates, not_open, read_file};
+pub use own_token::{OWN_TOKEN_TIMEOUT_MS, own_token};
 pub use pattern::{PATTERN_SIZE_BYTES, PatternError, SpiffeIdPattern};
 pub use presented::{AUTHORIZATION_SIZE_BYTES, Presented};
 pub use settings::{FileSettings, SYNC_TIMEOUT_MS, Settings, StartError};
+pub(crate) use settled::{Pace, settled};
 pub use source::Identity;
 pub use token::{JwtSvidSettings, KeyFileFault, OidcSettings, TokenFault, Tokens};
 pub use trust::{Trust, Unproven};

@@ -208,10 +208,15 @@ impl Settings {
         self.workload_api.is_some() || self.files.is_some()
     }
 
+    /// Whether any tokens are taken.
+    pub fn has_tokens(&self) -> bool {
+        self.jwt_svid.is_some() || !self.oidc.is_empty()
+    }
+
     pub(super) fn checked(&self) -> Result<Checked, StartError> {
         let trust_domains =
             self.trust_domains.iter().map(|name| trust_domain(name)).collect::<Result<BTreeSet<_>, _>>()?;
-        if trust_domains.is_empty() && (self.has_svid() || self.jwt_svid.is_some() || self.oidc.is_empty()) {
+        if trust_domains.is_empty() && (self.has_svid() || self.jwt_svid.is_some() || !self.has_tokens()) {
             return Err(StartError::NoTrustDomains);
         }
         token::check(self.jwt_svid.as_ref(), &self.oidc, &trust_domains)?;
@@ -227,7 +232,7 @@ impl Settings {
                     .collect::<Result<_, StartError>>()?;
                 Some(Origin::Files(files.clone(), federated))
             }
-            (None, None) if self.jwt_svid.is_some() || !self.oidc.is_empty() => None,
+            (None, None) if self.has_tokens() => None,
             (None, None) => return Err(StartError::Sources { found: 0 }),
             (Some(_), Some(_)) => return Err(StartError::Sources { found: 2 }),
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
+use rustls::server::ResolvesServerCert;
 use spiffe::x509_source::SvidPicker;
 use spiffe::{SpiffeId, TrustDomain, X509ResourceLimits, X509Source, X509SourceBuilder, X509Svid};
 use spiffe_rustls::{TerminalSourcePolicy, TlsStatus, TrustDomainPolicy, authorizer, mtls_client, mtls_server};
@@ -75,27 +76,11 @@ impl Identity {
             }
         };
         let source = synchronised(builder, settings.sync_timeout_ms).await?;
-        let allowed = callers.clone();
-        let (server, status) = mtls_server(source.clone())
-            .authorize(move |id: &SpiffeId| allowed.allows_svid(id))
-            .trust_domain_policy(TrustDomainPolicy::AllowList(trust_domains.clone()))
-            .terminal_source_policy(TerminalSourcePolicy::FailClosed)
-            .with_alpn_protocols(ALPN)
-            .build_with_status()
-            .map_err(|error| StartError::Tls { source: error.into() })?;
+        let (server, status) = mtls(source.clone(), callers.clone(), &trust_domains, None)?;
         let stop = CancellationToken::new();
         let changes = watch::Sender::new(0);
         tokio::spawn(stop.clone().run_until_cancelled_owned(forward(status.clone(), changes.clone())));
-        Ok(Self {
-            source,
-            server: Arc::new(server),
-            status,
-            trust_domains,
-            callers,
-            changes,
-            _files: files,
-            _stop: stop.drop_guard(),
-        })
+        Ok(Self { source, server, status, trust_domains, callers, changes, _files: files, _stop: stop.drop_guard() })
     }
 
     /// The caller listener's TLS: HTTP/2 or HTTP/1.1, a client SVID required, no resumption; always our newest SVID.
@@ -103,6 +88,18 @@ impl Identity {
     /// TLS 1.2 cannot be shut out here; the accept loop does it.
     pub fn server_config(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.server)
+    }
+
+    /// The same for a listener that shows another certificate than our SVID: clients there know us by a DNS name.
+    ///
+    /// # Errors
+    /// We have no SVID now, or the trust bundles cannot be used.
+    pub fn server_config_showing(
+        &self,
+        certificate: Arc<dyn ResolvesServerCert>,
+    ) -> Result<Arc<rustls::ServerConfig>, StartError> {
+        let (server, _) = mtls(self.source.clone(), self.callers.clone(), &self.trust_domains, Some(certificate))?;
+        Ok(server)
     }
 
     /// TLS towards the one peer `expected`, a SPIFFE ID; host names play no part.
@@ -225,6 +222,29 @@ impl Identity {
     pub(super) fn source(&self) -> X509Source {
         self.source.clone()
     }
+}
+
+/// Every peer shows an SVID of an allowed trust domain that `callers` mean; we show our own, or `certificate`.
+fn mtls(
+    source: X509Source,
+    callers: Callers,
+    trust_domains: &BTreeSet<TrustDomain>,
+    certificate: Option<Arc<dyn ResolvesServerCert>>,
+) -> Result<(Arc<rustls::ServerConfig>, TlsStatus), StartError> {
+    let (server, status) = mtls_server(source)
+        .authorize(move |id: &SpiffeId| callers.allows_svid(id))
+        .trust_domain_policy(TrustDomainPolicy::AllowList(trust_domains.clone()))
+        .terminal_source_policy(TerminalSourcePolicy::FailClosed)
+        .with_alpn_protocols(ALPN)
+        .with_config_customizer(move |config| {
+            // Only what we show changes: the verifier of the peers is the library's, as everywhere.
+            if let Some(certificate) = certificate {
+                config.cert_resolver = certificate;
+            }
+        })
+        .build_with_status()
+        .map_err(|error| StartError::Tls { source: error.into() })?;
+    Ok((Arc::new(server), status))
 }
 
 /// Takes the first SVID of an allowed trust domain: a hostile agent cannot make us someone else's workload.

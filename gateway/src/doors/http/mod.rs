@@ -1,32 +1,35 @@
 //! The HTTP door: it turns requests into questions and answers into bytes.
 
 mod admissions;
+mod challenge;
 mod components;
 mod decisions;
 mod health;
 mod log;
 mod problem;
+mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use admissions::{Granted, Refused};
+pub use challenge::{Challenges, Scheme};
 pub(crate) use decisions::record_json;
 pub use problem::Problem;
 
 use crate::case::Timestamp;
 use crate::gate::Gate;
-use crate::identity::Identity;
+use crate::identity::{Identity, Tokens};
 
 /// The largest request body, in bytes (design section 12).
 pub const BODY_MAX_BYTES: usize = 8 << 20;
@@ -42,6 +45,8 @@ pub struct Door {
     pub gate: Arc<Gate>,
     /// The gateway's own identity, if one is configured.
     pub identity: Option<Arc<Identity>>,
+    /// The judge of tokens, if any are taken.
+    pub tokens: Option<Arc<Tokens>>,
     /// The clock, so that stories can hold it.
     pub clock: Clock,
     /// Renders the metrics.
@@ -62,8 +67,27 @@ pub fn callers(door: Door) -> Router {
         .route("/v1/decisions/{selector}/proof", get(decisions::proof))
         .route("/v1/components/{digest}", get(components::get))
         .route("/log/checkpoint", get(log::checkpoint))
-        .route("/log/tile/{*path}", get(log::tile));
+        .route("/log/tile/{*path}", get(log::tile))
+        .merge(pull_routes());
     finish(routes, door)
+}
+
+/// The routes of the registry listener, for clients that know nothing but OCI: every request has a proven caller.
+pub fn registry(door: Door) -> Router {
+    finish(pull_routes(), door)
+}
+
+/// What a registry's clients ask, on either listener: the pull API belongs here too, once it is there.
+fn pull_routes() -> Router<Door> {
+    Router::new().route("/token", get(token::proven).post(token::proven))
+}
+
+/// What requests are answered that prove nobody: 401, and for a registry's clients how to be proven.
+pub fn strangers(door: Door, challenges: Challenges) -> Router {
+    let told = async |Extension(challenges): Extension<Challenges>, uri: Uri| challenges.answer(&uri);
+    let form = any(token::unproven).layer(RequestBodyLimitLayer::new(token::FORM_BYTES_MAX));
+    let routes = Router::new().route("/token", form).fallback(told).layer(Extension(challenges));
+    guard(routes, door)
 }
 
 /// The routes for operators: nothing here admits or tells what was decided.
@@ -76,13 +100,19 @@ pub fn administration(door: Door) -> Router {
 }
 
 fn finish(routes: Router<Door>, door: Door) -> Router {
-    routes
+    let routes = routes
         .fallback(|| async {
             Problem::new(StatusCode::NOT_FOUND, "no such route").with_hint("see docs/http-api.md").into_response()
         })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route does not take that method").into_response()
-        })
+        });
+    guard(routes, door)
+}
+
+/// Panics, limits and caching, alike on every route.
+fn guard(routes: Router<Door>, door: Door) -> Router {
+    routes
         .layer(CatchPanicLayer::custom(panicked))
         // The framework's own limit is lower, and nowhere to be read.
         .layer(DefaultBodyLimit::disable())
@@ -100,7 +130,7 @@ async fn too_large(response: Response) -> Response {
     if response.status() != StatusCode::PAYLOAD_TOO_LARGE {
         return response;
     }
-    let detail = format!("the body is larger than {BODY_MAX_BYTES} bytes");
+    let detail = format!("the body is larger than this route takes, at most {BODY_MAX_BYTES} bytes");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response()
 }
 

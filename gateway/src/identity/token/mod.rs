@@ -103,7 +103,7 @@ impl Tokens {
         pace: Pace,
         rhythm: Rhythm,
     ) -> Result<Option<Self>, StartError> {
-        if settings.jwt_svid.is_none() && settings.oidc.is_empty() {
+        if !settings.has_tokens() {
             return Ok(None);
         }
         let checked = settings.checked()?;
@@ -129,13 +129,11 @@ impl Tokens {
                 Some(0)
             }
         };
-        for (name, issuer) in &settings.oidc {
+        // At the same time: one issuer that does not answer makes nobody wait for it twice.
+        let starting = settings.oidc.iter().map(|(name, issuer)| spawn.issuer(name, issuer));
+        for (name, issuer, ring) in futures::future::try_join_all(starting).await? {
             let table = settings::table(name)?;
-            let ring = match &issuer.jwks {
-                Some(path) => spawn.key_file(path, Purpose::Oidc).await?,
-                None => spawn.discovery(&table, issuer).await?,
-            };
-            let keys = Keys::Issuer { name: name.clone(), caller: issuer.caller_id(&table)?, ring };
+            let keys = Keys::Issuer { name: name.to_owned(), caller: issuer.caller_id(&table)?, ring };
             issuers.insert(issuer.issuer.clone(), rules.len());
             rules.push(Rule { terms: issuer.terms(&table)?, keys });
         }
@@ -338,6 +336,18 @@ impl Spawn {
         key_file::load(path, purpose, &ring, self.pace).await?;
         self.task(key_file::follow(path.to_owned(), purpose, Arc::clone(&ring), self.pace));
         Ok(ring)
+    }
+
+    async fn issuer<'a>(
+        &self,
+        name: &'a str,
+        issuer: &'a OidcSettings,
+    ) -> Result<(&'a str, &'a OidcSettings, Arc<Ring>), StartError> {
+        let ring = match &issuer.jwks {
+            Some(path) => self.key_file(path, Purpose::Oidc).await?,
+            None => self.discovery(&settings::table(name)?, issuer).await?,
+        };
+        Ok((name, issuer, ring))
     }
 
     /// Waits for the first answer, which may be none: an issuer that is away keeps nobody else out.

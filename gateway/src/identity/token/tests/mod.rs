@@ -1,6 +1,8 @@
 //! Tokens, honest and otherwise, before a judge with real keys.
 
 mod attacks;
+mod claims;
+mod forms;
 mod golden;
 mod keys;
 mod sources;
@@ -127,4 +129,29 @@ pub(super) fn but(mut claims: Value, name: &str, value: Value) -> Value {
         fields.insert(name.to_owned(), value);
     }
     claims
+}
+
+pub(super) const HOST: &str = "spiffe://gate.example/host/a";
+pub(super) const BUILD: &str = "oidc:ci/acme/build";
+
+/// Judges an SVID's claims with one of them changed.
+pub(super) fn svid(world: &World, claim: &str, value: Value) -> Result<String, &'static str> {
+    world.judge(&world.gate.token(&but(world.svid_claims(), claim, value)))
+}
+
+/// Judges an issuer's claims with one of them changed.
+pub(super) fn build(world: &World, claim: &str, value: Value) -> Result<String, &'static str> {
+    world.judge(&world.ci.token(&but(world.ci_claims(), claim, value)))
+}
+
+/// Judges an SVID with another header.
+pub(super) fn svid_headed(world: &World, field: &str, value: Value) -> Result<String, &'static str> {
+    let header = but(world.gate.header(), field, value);
+    world.judge(&world.gate.sign(&header.to_string(), &world.svid_claims().to_string()))
+}
+
+/// Judges an issuer's token with another header.
+pub(super) fn build_headed(world: &World, field: &str, value: Value) -> Result<String, &'static str> {
+    let header = but(world.ci.header(), field, value);
+    world.judge(&world.ci.sign(&header.to_string(), &world.ci_claims().to_string()))
 }
