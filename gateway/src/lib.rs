@@ -7,6 +7,7 @@ pub mod audit;
 pub mod case;
 pub mod cli;
 pub mod config;
+pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod doors;
