@@ -177,8 +177,8 @@ async fn a15_3_two_headers_are_a_bad_request() {
 async fn a_token_ends_while_its_connection_lives() {
     let desk = Desk::start(&loopback).await;
     let now = Timestamp::now();
-    let token = desk.world.ca.token("/host/a", AUDIENCE, now, Duration::from_secs(2));
-    let end = Timestamp::from_second((now + Duration::from_secs(2)).as_second()).unwrap();
+    let token = desk.world.ca.token("/host/a", AUDIENCE, now, Duration::from_secs(4));
+    let end = Timestamp::from_second((now + Duration::from_secs(4)).as_second()).unwrap();
     let mut connection = desk.plain().await;
     assert_eq!(ask_with(&mut connection, &bearer(&token)).await.status, 200);
     let mut often = tokio::time::interval(Duration::from_millis(50));
