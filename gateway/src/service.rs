@@ -52,6 +52,10 @@ pub enum StartError {
     Record(#[from] crate::outage::Outage),
 }
 
+/// How often the uses of pull grants are written into the log.
+pub const USE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// How soon it is tried again when the log did not take them.
+const USE_LOG_RETRY: Duration = Duration::from_secs(1);
 /// The name in tickets where no identity is configured.
 const LOCAL: &str = "local";
 
@@ -107,6 +111,7 @@ impl Service {
             tokio::spawn(tls::serve(administration.1, tls::Door::Unproven, http::administration(door), stop.clone())),
             tokio::spawn(until(stop.clone(), look_at_files(gate.clone(), clock.clone()))),
             tokio::spawn(until(stop.clone(), ask_repositories(gate.clone(), clock.clone()))),
+            tokio::spawn(log_uses(stop.clone(), gate.clone(), clock.clone())),
         ];
         Ok(Self { gate, callers: addresses.0, administration: addresses.1, scheme, clock, stop, tasks })
     }
@@ -135,10 +140,13 @@ impl Service {
             }
         }
         let now: Timestamp = (self.clock)();
+        if let Err(outage) = self.gate.log_uses(now).await {
+            tracing::warn!(outage.chain = outage.chain(), "what was fetched on pull grants last was not recorded");
+        }
         if let Err(outage) = self.gate.audit.event(EventKind::GatewayStop, json!({}), now).await {
             tracing::warn!(outage.chain = outage.chain(), "the stop was not recorded");
         }
-        self.gate.audit.close().await;
+        self.gate.close().await;
     }
 }
 
@@ -159,6 +167,24 @@ async fn ask_repositories(gate: Arc<Gate>, clock: Clock) {
     loop {
         tokio::time::sleep(gate.pace()).await;
         gate.ask_repositories(clock()).await;
+    }
+}
+
+/// What was fetched on pull grants goes into the log in batches; a batch that was begun is ended, also when the service stops.
+async fn log_uses(stop: CancellationToken, gate: Arc<Gate>, clock: Clock) {
+    let (mut pace, mut takes) = (USE_LOG_INTERVAL, true);
+    while stop.run_until_cancelled(tokio::time::sleep(pace)).await.is_some() {
+        let logged = gate.log_uses(clock()).await;
+        if let Err(outage) = &logged
+            && takes
+        {
+            tracing::warn!(
+                outage.chain = outage.chain(),
+                "nothing more is fetched on pull grants until the log takes it"
+            );
+        }
+        takes = logged.is_ok();
+        pace = if takes { USE_LOG_INTERVAL } else { USE_LOG_RETRY };
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use self::attested::Attested;
 pub use self::candidate::{Candidate, CandidateContent, Candidates, CosignLayer};
-pub use self::reference::{Reference, ReferenceError};
+pub use self::reference::{Reference, ReferenceError, Repository};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,13 +100,15 @@ impl Mode {
 }
 
 /// What the decision is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// Hand over when admitted.
     Admission,
     /// Decide and record, hand nothing over.
     DryRun,
+    /// Let the caller fetch the artifact through the registry door; no ticket is made.
+    Pull,
 }
 
 /// Who asks.

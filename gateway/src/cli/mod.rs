@@ -211,6 +211,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         (Some(gate::StartError::Evidence(fault)), _) => return fault.hint().map(Into::into),
         (Some(gate::StartError::Policy(fault)), _) => return Some(fault.hint().into()),
         (Some(gate::StartError::Handover(fault)), _) => return Some(fault.hint()),
+        (Some(gate::StartError::Pulls { .. }), _) => {
+            return Some("take the file away: callers then ask for manifests again, and nothing else is lost".into());
+        }
         (_, Some(service::StartError::Identity(fault))) => return fault.hint().map(Into::into),
         (_, Some(service::StartError::Record(fault))) => return fault.hint.clone(),
         _ => {}

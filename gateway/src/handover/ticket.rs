@@ -83,7 +83,8 @@ impl Handover {
         Ok(Self { key, life_s, issuer, live: LiveTickets::bounded(MAX_LIVE_TICKETS, MAX_LIVE_TICKETS_A_HOST) })
     }
 
-    /// A new ticket for what `grant` admits and `receipt` records; `None` for a dry run, which hands nothing over.
+    /// A new ticket for what `grant` admits and `receipt` records; `None` for a dry run, which hands nothing over, and for a
+    /// pull, which [`super::Pulls`] hands over.
     ///
     /// # Errors
     /// [`TicketFault`]: nobody is admitted.
@@ -92,7 +93,7 @@ impl Handover {
             return Err(TicketFault::OtherDecision { grant: grant.decision(), receipt: receipt.decision() });
         }
         match grant.purpose() {
-            Purpose::DryRun => return Ok(None),
+            Purpose::DryRun | Purpose::Pull => return Ok(None),
             Purpose::Admission => {}
         }
         let issued_at = now.as_second();

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use crate::case::{
-    Case, ComponentFacts, DecisionFacts, Digest, Finding, Grants, PolicyFacts, Purpose, Signer, Surface, VerdictWord,
+    Caller, Case, ComponentFacts, DecisionFacts, Digest, Finding, Grants, PolicyFacts, Purpose, ReferenceFacts, Signer,
+    Surface, VerdictWord,
 };
 use crate::reason::Reason;
 
@@ -28,9 +29,13 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Grant {
     decision: Uuid,
+    caller: Caller,
     audience: String,
+    reference: ReferenceFacts,
     repository: String,
+    indexes: Vec<Digest>,
     artifact: Digest,
+    config: Option<Digest>,
     component: ComponentFacts,
     world: Digest,
     imports: Vec<String>,
@@ -72,9 +77,13 @@ impl Decision {
         let Surface::Component(world) = &case.surface else { return None };
         let grant = Grant {
             decision: case.id,
+            caller: case.caller.clone(),
             audience: case.host.clone(),
+            reference: case.reference.clone(),
             repository: format!("{}/{}", case.reference.upstream, case.reference.repository),
+            indexes: case.artifact.indexes.clone(),
             artifact: case.artifact.digest,
+            config: case.artifact.config.as_ref().map(|config| config.digest),
             component: case.artifact.component.clone()?,
             world: world.digest,
             imports: world.imports.iter().map(|import| import.name.clone()).collect(),
@@ -131,6 +140,16 @@ impl Grant {
         self.decision
     }
 
+    /// Who asked for it, as `identity` proved it.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What was asked for.
+    pub fn reference(&self) -> &ReferenceFacts {
+        &self.reference
+    }
+
     /// The one host that may use it: a SPIFFE ID, or `local`.
     pub fn audience(&self) -> &str {
         &self.audience
@@ -139,6 +158,16 @@ impl Grant {
     /// Upstream and repository of the reference that was asked for, for people: `ghcr.io/acme/cart`.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// The indexes that led to the manifest, outermost first.
+    pub fn indexes(&self) -> &[Digest] {
+        &self.indexes
+    }
+
+    /// The digest of the config that the manifest names.
+    pub fn config(&self) -> Option<&Digest> {
+        self.config.as_ref()
     }
 
     /// The manifest's digest.

@@ -50,10 +50,10 @@ pub(super) async fn post(State(door): State<Door>, Extension(caller): Extension<
     let started = std::time::Instant::now();
     let (verdict, response) = match answer(&door, caller, &body).await {
         Ok(admission) => match &admission {
-            Admission::Granted { ticket, recorded } => (
-                "admit",
-                Json(granted(recorded, ticket.as_ref().map(|ticket| ticket.envelope().clone()))).into_response(),
-            ),
+            Admission::Granted { recorded, .. } => {
+                let ticket = admission.ticket().map(|ticket| ticket.envelope().clone());
+                ("admit", Json(granted(recorded, ticket)).into_response())
+            }
             Admission::Refused { recorded } => ("refuse", refused(recorded)),
         },
         Err(problem) => ("none", problem.into_response()),

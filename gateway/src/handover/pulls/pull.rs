@@ -1,0 +1,104 @@
+//! One pull grant: what a decision lets one caller fetch, and until when.
+
+use uuid::Uuid;
+
+use crate::case::{Digest, Timestamp};
+use crate::policy::Grant;
+
+use super::place::Place;
+
+/// A pull grant; only [`super::Pulls::grant`] makes a live one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    pub(super) place: Place,
+    pub(super) root: Digest,
+    pub(super) decision: Uuid,
+    pub(super) granted_at: Timestamp,
+    pub(super) parts: Vec<Part>,
+    /// None for what was read back from disk: it says which artifact to decide about, and lets nobody fetch anything.
+    pub(super) holds: Option<Holds>,
+}
+
+/// A digest that the admitted artifact names, itself included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it is.
+    pub kind: PartKind,
+}
+
+/// What a digest of an artifact is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartKind {
+    /// The manifest, or an index that led to it.
+    Manifest,
+    /// The config or the component.
+    Blob,
+}
+
+/// How long the gate stands by a decision, and on what belief.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// When it is decided anew at the latest.
+    pub until: Timestamp,
+    /// The digest of the trust it was decided on.
+    pub trust: Digest,
+}
+
+/// What counts at the moment of a question.
+#[derive(Clone, Copy, Debug)]
+pub struct Under {
+    /// When it is asked.
+    pub now: Timestamp,
+    /// The digest of the policy in force.
+    pub policy: Digest,
+    /// The digest of what is believed.
+    pub trust: Digest,
+}
+
+/// The terms of a grant as [`super::Pulls`] keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Holds {
+    pub terms: Terms,
+    pub policy: Digest,
+    pub epoch: u64,
+}
+
+impl Pull {
+    pub(super) fn of(grant: &Grant, place: Place, holds: Holds, granted_at: Timestamp) -> Self {
+        let manifests = grant.indexes().iter().chain([grant.artifact()]);
+        let blobs = grant.config().into_iter().chain([&grant.component().digest]);
+        let part = |kind| move |digest: &Digest| Part { digest: *digest, kind };
+        let parts: Vec<Part> = manifests.map(part(PartKind::Manifest)).chain(blobs.map(part(PartKind::Blob))).collect();
+        Self { place, root: parts[0].digest, decision: grant.decision(), granted_at, parts, holds: Some(holds) }
+    }
+
+    /// The decision that lets the caller fetch it.
+    pub fn decision(&self) -> Uuid {
+        self.decision
+    }
+
+    /// What a reference by digest names: the outermost index, or the manifest.
+    pub fn root(&self) -> &Digest {
+        &self.root
+    }
+
+    /// The manifest itself, behind the indexes.
+    pub fn manifest(&self) -> &Digest {
+        let manifests = self.parts.iter().filter(|part| part.kind == PartKind::Manifest);
+        manifests.map(|part| &part.digest).last().unwrap_or(&self.root)
+    }
+
+    /// The part with this digest, as what is asked for.
+    pub(super) fn part(&self, digest: &Digest, kind: PartKind) -> Option<&Part> {
+        self.parts.iter().find(|part| part.digest == *digest && part.kind == kind)
+    }
+
+    /// Whether nothing that the decision stood on has changed or run out.
+    pub(super) fn is_live(&self, under: &Under, epoch: u64) -> bool {
+        self.holds.is_some_and(|Holds { terms, policy, epoch: made_in }| {
+            under.now < terms.until && under.policy == policy && under.trust == terms.trust && epoch == made_in
+        })
+    }
+}
