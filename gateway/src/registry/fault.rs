@@ -135,6 +135,9 @@ pub(super) enum Fault {
     /// A page's `Link` leads somewhere else.
     #[error("the link to the next page leads away from the repository's referrers")]
     LinkRefused,
+    /// Two headers where there is one, so that two readers may take two things for it.
+    #[error("the answer has more than one `Content-Type`")]
+    ContentTypeTwice,
     /// An answer of another type than the request can have.
     #[error("the answer is `{found}`, expected `{expected}`")]
     ContentType {

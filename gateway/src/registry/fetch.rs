@@ -46,6 +46,9 @@ impl Upstream {
             let (bytes, digest) = self.body(&mut response, limit_bytes, Pace::Whole).await?;
             check_header_digests(response.headers(), &bytes, &digest)?;
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+            if response.headers().get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+                return Err(Fault::ContentTypeTwice);
+            }
             let content_type = response.headers().get(CONTENT_TYPE).map(text).unwrap_or_default();
             let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let links = response.headers().get_all(reqwest::header::LINK).iter().map(text).collect();

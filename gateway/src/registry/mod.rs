@@ -20,6 +20,7 @@ mod config;
 mod document;
 mod fault;
 mod fetch;
+mod flight;
 #[doc(hidden)]
 pub mod fuzzing;
 mod index;
@@ -30,11 +31,15 @@ mod referrers;
 mod resolve;
 #[cfg(test)]
 mod resolve_index_tests;
+mod serve;
+#[cfg(test)]
+mod serve_tests;
 mod settings;
 mod token;
 mod upstream;
 
 pub use artifact::Artifact;
+pub use serve::ServedManifest;
 pub use settings::{Settings, StartError, UpstreamSettings};
 
 use blobs::Blobs;

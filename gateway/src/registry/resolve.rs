@@ -14,12 +14,13 @@ use super::artifact::Body;
 use super::blobs::Blobs;
 use super::budgets::{
     ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE,
-    SEARCH_LIFE, SEARCHES, TAGS,
+    TAGS,
 };
 use super::config;
 use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, over_limit, shown};
 use super::fault::{Fault, Trouble};
 use super::fetch::Answer;
+use super::flight::Flights;
 use super::manifest::Manifest;
 use super::upstream::Upstream;
 
@@ -32,12 +33,16 @@ pub(super) struct Memory {
     manifests: Cache<Key<Digest>, Served>,
     artifacts: Cache<Key<Digest>, Held>,
     present: Cache<Key<Digest>, ()>,
-    searches: Cache<Key<Digest>, Arc<Candidates>>,
+    searches: Flights<Arc<Candidates>>,
+    /// Manifests that are fetched again for somebody who may have them.
+    pub manifest_fetches: Flights<Served>,
+    /// Blobs likewise.
+    pub fetches: Flights<Bytes>,
     cold: Semaphore,
 }
 
 /// Upstream, repository, and a name in it.
-type Key<T> = (String, String, T);
+pub(super) type Key<T> = (String, String, T);
 
 #[derive(Clone, Debug)]
 struct Tag {
@@ -47,9 +52,11 @@ struct Tag {
 
 /// A manifest as the repository served it.
 #[derive(Clone, Debug)]
-struct Served {
-    bytes: Bytes,
-    content_type: String,
+pub(super) struct Served {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What the repository calls them.
+    pub content_type: String,
 }
 
 #[derive(Clone)]
@@ -85,7 +92,9 @@ impl Memory {
                 .time_to_live(PRESENCE_LIFE)
                 .build(),
             present: Cache::builder().max_capacity(BLOBS_PRESENT).time_to_live(PRESENCE_LIFE).build(),
-            searches: Cache::builder().max_capacity(SEARCHES).time_to_live(SEARCH_LIFE).build(),
+            searches: Flights::new(),
+            manifest_fetches: Flights::new(),
+            fetches: Flights::new(),
             cold: Semaphore::new(COLD_PIECES),
         }
     }
@@ -104,14 +113,19 @@ impl Memory {
         search: impl Future<Output = Result<Candidates, Trouble>>,
     ) -> Result<Candidates, Trouble> {
         let key = (upstream.name.clone(), repository.to_owned(), *subject);
-        let search = async { Box::pin(search).await.map(Arc::new) };
-        let flight = Box::pin(self.searches.entry(key.clone()).or_try_insert_with(search));
-        let entry = flight.await.map_err(|trouble| Trouble::clone(&trouble))?;
-        if entry.is_fresh() {
-            // Evidence that is added or withdrawn counts at once.
-            self.searches.invalidate(&key).await;
-        }
-        Ok(Candidates::clone(entry.value()))
+        // Nothing is remembered: evidence that is added or withdrawn counts at once.
+        let found = self.searches.one(key, async { Box::pin(search).await.map(Arc::new) }).await?;
+        Ok(Arc::unwrap_or_clone(found))
+    }
+
+    /// A manifest that this repository served a moment ago.
+    pub async fn served(&self, key: &Key<Digest>) -> Option<Served> {
+        self.manifests.get(key).await
+    }
+
+    /// Forgets a manifest.
+    pub async fn forget(&self, key: &Key<Digest>) {
+        self.manifests.invalidate(key).await;
     }
 
     /// Waits until a component of `size_bytes` may be under way.
@@ -219,7 +233,12 @@ fn announced(child: &Descriptor, below: &Served) -> Result<(), Defect> {
 }
 
 /// A manifest by its digest; it comes from memory only if this repository served it.
-async fn serve(inner: &Inner, upstream: &Upstream, repository: &str, digest: Digest) -> Result<Served, Trouble> {
+pub(super) async fn serve(
+    inner: &Inner,
+    upstream: &Upstream,
+    repository: &str,
+    digest: Digest,
+) -> Result<Served, Trouble> {
     let key = (upstream.name.clone(), repository.to_owned(), digest);
     if let Some(served) = inner.memory.manifests.get(&key).await {
         return Ok(served);
@@ -294,7 +313,12 @@ async fn remember(inner: &Inner, upstream: &Upstream, repository: &str, answer: 
 }
 
 /// The bytes of a blob that a manifest of this repository names: from the cache if the repository holds it, else from there.
-async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: &Descriptor) -> Result<Bytes, Trouble> {
+pub(super) async fn blob(
+    inner: &Inner,
+    upstream: &Upstream,
+    repository: &str,
+    descriptor: &Descriptor,
+) -> Result<Bytes, Trouble> {
     let digest = &descriptor.digest;
     let failed = |fault| registry_trouble(upstream, format!("reading blob `{digest}` of `{repository}`"), fault);
     let key = (upstream.name.clone(), repository.to_owned(), *digest);
@@ -341,7 +365,7 @@ fn reading_manifest(repository: &str, name: &str) -> String {
     format!("reading the manifest of `{repository}{separator}{name}`")
 }
 
-fn registry_trouble(upstream: &Upstream, doing: String, fault: Fault) -> Trouble {
+pub(super) fn registry_trouble(upstream: &Upstream, doing: String, fault: Fault) -> Trouble {
     Trouble::Registry { upstream: upstream.name.clone(), doing, fault }
 }
 

@@ -231,6 +231,15 @@ impl Upstreams {
         listed.collect::<Result<_, _>>().map(Self::Listed)
     }
 
+    /// The names in the table.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let listed = match self {
+            Self::Listed(listed) => Some(listed),
+            Self::Loopback(_) => None,
+        };
+        listed.into_iter().flat_map(|listed| listed.keys().map(String::as_str))
+    }
+
     /// The upstream of a reference, or what a person has to do to reach it.
     pub fn of_registry(&self, registry: &str) -> Result<Arc<Upstream>, String> {
         match self {
@@ -452,6 +461,14 @@ mod tests {
         assert_eq!(of("corp.example", at("http://127.0.0.1:5000")).unwrap().reach, Reach::LoopbackOnly);
         assert_eq!(of("corp.example", private("https://localhost:5000")).unwrap().reach, Reach::Anywhere);
         assert_eq!(of("127.0.0.1:5000", UpstreamSettings::default()).unwrap().base.scheme(), "http");
+
+        let lends = |settings: UpstreamSettings| of("a.example", settings).unwrap().lends_access();
+        assert!(!lends(UpstreamSettings::default()) && !lends(at("http://127.0.0.1:5000")));
+        assert!(lends(private("https://10.0.0.1")) && lends(insecure("http://127.0.0.1")));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "t").unwrap();
+        assert!(lends(UpstreamSettings { token_file: Some(file), ..UpstreamSettings::default() }));
 
         assert!(matches!(of("a.example", at("https://10.0.0.1")), Err(StartError::NotPrivate { .. })));
         assert!(matches!(of("a.example", at("http://a.example")), Err(StartError::PlainHttp { .. })));

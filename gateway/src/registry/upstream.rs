@@ -61,6 +61,11 @@ impl Upstream {
         url
     }
 
+    /// Whether it answers us what it would not answer everybody.
+    pub fn lends_access(&self) -> bool {
+        !matches!(self.credential, Credential::Anonymous) || matches!(self.reach, Reach::Anywhere | Reach::PrivateOnly)
+    }
+
     /// Whether `url` may see what we send to a token endpoint, the credential included.
     pub fn trusts_realm(&self, url: &Url) -> bool {
         self.may_lead_to(url, &self.auth_hosts)
