@@ -342,13 +342,19 @@ impl Gate {
     /// # Errors
     /// An outage of the trust when the decision holds no longer, of the log when it does not take the uses: nothing is sent.
     pub fn pull_hand_out(&self, live: &Live, bytes: u64, now: Timestamp) -> Result<(), Outage> {
-        self.pulls.hand_out(live, bytes, &self.under(now)).map_err(|not_handed| {
-            let (peer, doing) = match not_handed {
-                NotHanded::Lapsed => (Peer::TrustRoot, "handing over what was decided a moment ago"),
-                NotHanded::Unlogged(_) => (Peer::Audit, "recording what is fetched on pull grants"),
-            };
-            Outage::new(peer, doing).because(not_handed).with_hint("ask again: it is decided anew")
+        self.pulls.hand_out(live, bytes, &self.under(now)).map_err(|not_handed| match not_handed {
+            NotHanded::Lapsed => self.pull_lapsed(),
+            NotHanded::Unlogged(fault) => {
+                Outage::new(Peer::Audit, "recording what is fetched on pull grants").because(fault)
+            }
         })
+    }
+
+    /// What a caller is told when a pull grant ended between its decision and the first byte.
+    pub fn pull_lapsed(&self) -> Outage {
+        Outage::new(Peer::TrustRoot, "handing over what was decided a moment ago")
+            .because(NotHanded::Lapsed)
+            .with_hint("ask again: it is decided anew")
     }
 
     /// Writes into the log what was used of pull grants since the last time, one entry for each decision.

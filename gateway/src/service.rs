@@ -99,7 +99,9 @@ impl Service {
         });
         gate.audit.event(EventKind::GatewayStart, detail, clock()).await?;
 
-        let door = Door { gate: gate.clone(), identity: identity.clone(), clock: clock.clone(), metrics, deadline };
+        let flights = http::Flights::default();
+        let door =
+            Door { gate: gate.clone(), identity: identity.clone(), clock: clock.clone(), metrics, deadline, flights };
         let stop = CancellationToken::new();
         let (scheme, callers_door) = match identity {
             Some(identity) => ("https", tls::Door::Mtls(identity)),

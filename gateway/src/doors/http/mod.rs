@@ -5,7 +5,9 @@ mod components;
 mod decisions;
 mod health;
 mod log;
+pub mod oci;
 mod problem;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 pub use admissions::{Granted, Refused};
 pub(crate) use decisions::record_json;
 pub use problem::Problem;
+use waiting::going_on;
+pub use waiting::{FLIGHTS_MAX, Flights};
 
 use crate::case::Timestamp;
 use crate::gate::Gate;
@@ -48,6 +52,8 @@ pub struct Door {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// How long a caller waits; [`ADMISSION_DEADLINE`] but in tests.
     pub deadline: Duration,
+    /// The pulls that are decided about now.
+    pub flights: Flights,
 }
 
 /// Where the doors read the time; stages are handed it.
@@ -63,7 +69,8 @@ pub fn callers(door: Door) -> Router {
         .route("/v1/components/{digest}", get(components::get))
         .route("/log/checkpoint", get(log::checkpoint))
         .route("/log/tile/{*path}", get(log::tile));
-    finish(routes, door)
+    // Outside of the others' frame: it answers in the words of another specification, and reads no body.
+    finish(routes, door.clone()).merge(oci::routes().with_state(door))
 }
 
 /// The routes for operators: nothing here admits or tells what was decided.
@@ -107,6 +114,11 @@ async fn too_large(response: Response) -> Response {
 /// A bug: nobody is admitted, the caller learns no more than that.
 #[allow(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> axum::response::Response {
+    panic_noted(&*panic);
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway itself failed; nothing was admitted").into_response()
+}
+
+fn panic_noted(panic: &(dyn std::any::Any + Send)) {
     let message = panic
         .downcast_ref::<String>()
         .map(String::as_str)
@@ -114,5 +126,4 @@ fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> axum::response::R
         .unwrap_or("no message");
     tracing::error!(panic = message, "a handler panicked; the request was not answered");
     metrics::counter!("witgate_outages_total", "peer" => "internal").increment(1);
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway itself failed; nothing was admitted").into_response()
 }

@@ -58,9 +58,7 @@ impl IntoResponse for Problem {
 
 impl From<Outage> for Problem {
     fn from(outage: Outage) -> Self {
-        // The chain goes to the operator's log, once; the caller learns who failed and doing what.
-        tracing::warn!(outage.peer = outage.peer.kind(), outage.chain = outage.chain(), "no answer: {outage}");
-        metrics::counter!("witgate_outages_total", "peer" => outage.peer.kind()).increment(1);
+        told(&outage);
         let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, outage.chain()).with("peer", outage.peer.kind());
         if let Some(hint) = outage.hint {
             problem = problem.with_hint(hint);
@@ -68,6 +66,12 @@ impl From<Outage> for Problem {
         problem.retry_after_s = Some(1);
         problem
     }
+}
+
+/// The chain goes to the operator's log, once; the caller learns who failed and doing what.
+pub(super) fn told(outage: &Outage) {
+    tracing::warn!(outage.peer = outage.peer.kind(), outage.chain = outage.chain(), "no answer: {outage}");
+    metrics::counter!("witgate_outages_total", "peer" => outage.peer.kind()).increment(1);
 }
 
 impl From<NoAnswer> for Problem {

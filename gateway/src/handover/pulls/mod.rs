@@ -35,7 +35,7 @@ pub const PULLS_MAX: usize = 65_536;
 /// How many of them one caller may have: past it its own oldest one goes.
 pub const PULLS_MAX_A_CALLER: usize = 4_096;
 /// The most artifacts that are decided about anew for one blob: those that name it, newest first.
-pub const LAPSED_MAX: usize = 8;
+pub const LAPSED_MAX: usize = 4;
 
 /// Every pull grant of one scope.
 #[derive(Debug)]

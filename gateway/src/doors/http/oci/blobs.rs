@@ -1,0 +1,47 @@
+//! `GET|HEAD /v2/NAME/blobs/DIGEST`: bytes under a live grant, whole or one range of them.
+
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE};
+use http::{Method, StatusCode};
+
+use super::answer::Answer;
+use super::error::ErrorAnswer;
+use super::headers::{has_already, range};
+use super::path::AnyDigest;
+use super::range::Wanted;
+use super::{Asking, verified};
+use crate::handover::PartKind;
+
+/// Only what an admitted artifact of this repository names, and only to who was admitted.
+pub(super) async fn by_digest(asking: &Asking<'_>, digest: AnyDigest) -> Result<Answer, ErrorAnswer> {
+    let AnyDigest::Sha256(digest) = digest else { return Err(ErrorAnswer::blob_unknown()) };
+    let pulling = asking.pulling();
+    let live = pulling.may_have(&digest, PartKind::Blob).await?;
+    let answer = |status| verified(&live)(status).with(ACCEPT_RANGES, "bytes");
+    if has_already(asking.headers, &digest) {
+        pulling.hand_out(&live, 0)?;
+        return Ok(answer(StatusCode::NOT_MODIFIED));
+    }
+    let (registry, repository) = (asking.door.gate.registry.clone(), asking.repository.clone());
+    let manifest = *live.pull().manifest();
+    let read = async move { registry.blob(&repository, &manifest, &digest).await };
+    let bytes = pulling.read(read, ErrorAnswer::blob_unknown).await?;
+    let size = bytes.len();
+    // HEAD knows no ranges (RFC 9110, section 14.2).
+    let wanted = match *asking.method {
+        Method::GET => range(asking.headers, &digest, size)?,
+        _ => Wanted::Whole,
+    };
+    let (status, content_range, bytes) = match wanted {
+        Wanted::Whole => (StatusCode::OK, None, bytes),
+        Wanted::Part { first, last } => {
+            (StatusCode::PARTIAL_CONTENT, Some(format!("bytes {first}-{last}/{size}")), bytes.slice(first..=last))
+        }
+        Wanted::Nothing => (StatusCode::RANGE_NOT_SATISFIABLE, Some(format!("bytes */{size}")), bytes.slice(..0)),
+    };
+    pulling.hand_out(&live, asking.body_bytes(bytes.len()))?;
+    let answer = answer(status).with(CONTENT_TYPE, "application/octet-stream").carrying(bytes);
+    Ok(match content_range {
+        Some(content_range) => answer.with(CONTENT_RANGE, content_range),
+        None => answer,
+    })
+}
