@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tracing::Instrument as _;
 
-use crate::case::{self, Case, DecisionFacts, Purpose, Reference, ReferenceFacts, Timestamp};
+use crate::case::{self, Case, DecisionFacts, Digest, Purpose, Reference, ReferenceFacts, Timestamp};
 use crate::gate::{Gate, Held};
 use crate::handover::{Pull, Ticket};
 use crate::identity::Caller;
@@ -186,6 +186,17 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         }
         Verdict::Refuse(_) => Ok(Admission::Refused { recorded }),
     }
+}
+
+/// Collects what a decision about `reference` will look at, and decides nothing: bytes are fetched, hashed and kept, evidence is
+/// verified and its verdicts remembered. Gives the artifact's digest.
+///
+/// # Errors
+/// As [`admit`]; nothing is recorded either way.
+pub async fn prefetch(gate: &Gate, reference: &Reference, now: Timestamp) -> Result<Digest, NoAnswer> {
+    let artifact = gate.registry.resolve(reference, now).instrument(stage("registry")).await?;
+    gate.evidence.collect(&artifact, &[], now).instrument(stage("evidence")).await?;
+    Ok(*artifact.digest())
 }
 
 /// A span named as the stage.

@@ -13,7 +13,7 @@ use crate::case::{Case, Digest, Evidence, Mode, Purpose, Repository, Scope, Time
 use crate::config::Config;
 use crate::evidence::{self, Collector, Exhibit, Upkeep};
 use crate::handover::{
-    self, Found, Handover, Live, NotHanded, PartKind, Pull, Pulls, RowsError, Terms, Under, Unlogged, Used,
+    self, Attached, Found, Handover, Live, NotHanded, PartKind, Pull, Pulls, RowsError, Terms, Under, Unlogged, Used,
 };
 use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
@@ -330,6 +330,16 @@ impl Gate {
         now: Timestamp,
     ) -> Found {
         self.pulls.find(caller.facts(), repository, digest, kind, &self.under(now))
+    }
+
+    /// What `caller` was admitted to in `repository`, whatever it is.
+    pub fn pull_found_any(&self, caller: &Caller, repository: &Repository, now: Timestamp) -> Found {
+        self.pulls.find_any(caller.facts(), repository, &self.under(now))
+    }
+
+    /// Lets what is attached to an admitted artifact be fetched under its grant.
+    pub fn pull_attach(&self, live: &Live, attached: Vec<Attached>) {
+        self.pulls.attach(live, attached);
     }
 
     /// The part of a pull grant that was just made, if it is live and covers the digest.

@@ -99,9 +99,16 @@ impl Service {
         });
         gate.audit.event(EventKind::GatewayStart, detail, clock()).await?;
 
-        let flights = http::Flights::default();
-        let door =
-            Door { gate: gate.clone(), identity: identity.clone(), clock: clock.clone(), metrics, deadline, flights };
+        let (flights, prefetches) = (http::Flights::default(), http::Prefetches::default());
+        let door = Door {
+            gate: gate.clone(),
+            identity: identity.clone(),
+            clock: clock.clone(),
+            metrics,
+            deadline,
+            flights,
+            prefetches,
+        };
         let stop = CancellationToken::new();
         let (scheme, callers_door) = match identity {
             Some(identity) => ("https", tls::Door::Mtls(identity)),

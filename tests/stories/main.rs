@@ -18,6 +18,7 @@ mod pull;
 mod pull_crowd;
 mod pull_errors;
 mod pull_grants;
+mod pull_lists;
 mod ticket;
 mod trust;
 mod wascap;

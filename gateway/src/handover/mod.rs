@@ -9,8 +9,8 @@ mod ticket;
 
 pub use live::RedeemRefusal;
 pub use pulls::{
-    Found, LAPSED_MAX, Live, NotHanded, PULLS_FILE, PULLS_MAX, PULLS_MAX_A_CALLER, Part, PartKind, Pull, Pulls,
-    RowsError, Terms, UNLOGGED_MAX, Under, Unlogged, Used,
+    ATTACHED_MAX, Attached, Found, LAPSED_MAX, Live, NotHanded, PULLS_FILE, PULLS_MAX, PULLS_MAX_A_CALLER, Part,
+    PartKind, Pull, Pulls, RowsError, Terms, UNLOGGED_MAX, Under, Unlogged, Used,
 };
 pub use settings::{Settings, StartError};
 pub use ticket::{Handover, Ticket, TicketFault};

@@ -81,6 +81,11 @@ pub(super) const EVIDENCE_BYTES: u64 = 32 << 20;
 /// Referrers fetched at once for one artifact.
 pub(super) const REFERRERS_AT_ONCE: usize = 8;
 
+/// A page of tags, in bytes (facts of the field: a tag has at most 128).
+pub(super) const TAG_PAGE_BYTES: u64 = 1 << 20;
+/// Tags on one page.
+pub(super) const TAG_PAGE: usize = 1000;
+
 /// A token endpoint's answer, in bytes.
 pub(super) const TOKEN_ANSWER_BYTES: u64 = 64 << 10;
 /// A token, in bytes: it has to fit the header of a request.

@@ -138,6 +138,18 @@ pub(super) enum Fault {
     /// Two headers where there is one, so that two readers may take two things for it.
     #[error("the answer has more than one `Content-Type`")]
     ContentTypeTwice,
+    /// More referrers than can be told of.
+    #[error("the list of referrers is unusable: {detail}")]
+    ReferrersMalformed {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No list of tags, or one that cannot be followed.
+    #[error("the list of tags is unusable: {detail}")]
+    TagsMalformed {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// An answer of another type than the request can have.
     #[error("the answer is `{found}`, expected `{expected}`")]
     ContentType {

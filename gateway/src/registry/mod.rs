@@ -24,6 +24,7 @@ mod flight;
 #[doc(hidden)]
 pub mod fuzzing;
 mod index;
+mod links;
 mod manifest;
 #[cfg(test)]
 mod peer;
@@ -35,12 +36,15 @@ mod serve;
 #[cfg(test)]
 mod serve_tests;
 mod settings;
+mod tags;
 mod token;
 mod upstream;
 
 pub use artifact::Artifact;
+pub use referrers::{Attachment, Attachments};
 pub use serve::ServedManifest;
 pub use settings::{Settings, StartError, UpstreamSettings};
+pub use tags::Tags;
 
 use blobs::Blobs;
 use budgets::Budgets;
@@ -60,6 +64,7 @@ struct Inner {
     upstreams: Upstreams,
     blobs: Blobs,
     memory: Memory,
+    package_prefix: Option<String>,
 }
 
 impl Registry {
@@ -75,7 +80,8 @@ impl Registry {
         let upstreams = Upstreams::of(settings, &Arc::new(budgets))?;
         let blobs = Blobs::open(cache_dir, settings.cache_max_bytes)
             .map_err(|source| StartError::Cache { path: cache_dir.to_owned(), source })?;
-        Ok(Self { inner: Arc::new(Inner { upstreams, blobs, memory: Memory::new(settings.tag_life_s) }) })
+        let (memory, package_prefix) = (Memory::new(settings.tag_life_s), settings.packages()?);
+        Ok(Self { inner: Arc::new(Inner { upstreams, blobs, memory, package_prefix }) })
     }
 
     /// Finds what `reference` means at `now`: its tag is asked for once, then only digests count.

@@ -22,6 +22,7 @@ use super::fault::{Fault, Trouble};
 use super::fetch::Answer;
 use super::flight::Flights;
 use super::manifest::Manifest;
+use super::referrers::Attachments;
 use super::upstream::Upstream;
 
 /// What is remembered between requests. Every key names the upstream and the repository: bytes are shared, the right to
@@ -38,6 +39,8 @@ pub(super) struct Memory {
     pub manifest_fetches: Flights<Served>,
     /// Blobs likewise.
     pub fetches: Flights<Bytes>,
+    /// Referrers that somebody asks for.
+    pub attachments: Flights<Arc<Attachments>>,
     cold: Semaphore,
 }
 
@@ -95,6 +98,7 @@ impl Memory {
             searches: Flights::new(),
             manifest_fetches: Flights::new(),
             fetches: Flights::new(),
+            attachments: Flights::new(),
             cold: Semaphore::new(COLD_PIECES),
         }
     }
@@ -305,7 +309,7 @@ async fn ask_manifest(upstream: &Upstream, repository: &str, name: &str) -> Resu
     })
 }
 
-async fn remember(inner: &Inner, upstream: &Upstream, repository: &str, answer: Answer) -> Served {
+pub(super) async fn remember(inner: &Inner, upstream: &Upstream, repository: &str, answer: Answer) -> Served {
     let served = Served { bytes: answer.bytes, content_type: answer.content_type };
     let key = (upstream.name.clone(), repository.to_owned(), answer.digest);
     inner.memory.manifests.insert(key, served.clone()).await;

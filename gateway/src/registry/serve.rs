@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::Registry;
-use super::document::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, shown};
+use super::budgets::COMPONENT_BYTES;
+use super::document::{self, OCI_MANIFEST, shown};
 use super::fault::{Fault, Trouble};
-use super::manifest::Manifest;
+use super::manifest::{Parts, Shape};
 use super::resolve::{self, Served};
 use super::upstream::Upstream;
 use crate::case::{Digest, Repository};
@@ -26,9 +27,9 @@ impl Registry {
         self.inner.upstreams.of_registry(name).is_ok()
     }
 
-    /// The names of the configured upstreams.
-    pub fn upstream_names(&self) -> impl Iterator<Item = &str> {
-        self.inner.upstreams.names()
+    /// What stands in front of a package's name in its reference, such as `ghcr.io/webassembly/`.
+    pub fn package_prefix(&self) -> Option<&str> {
+        self.inner.package_prefix.as_deref()
     }
 
     /// Whether whoever asks `name` through us may learn what it could not learn by itself: the upstream gets a credential of
@@ -47,7 +48,7 @@ impl Registry {
         known(served.map(|served| ServedManifest { bytes: served.bytes, media_type: served.content_type }))
     }
 
-    /// A blob that the `manifest` of `repository` names as its config or component: from the store, else from there.
+    /// A blob that the `manifest` of `repository` names as its config or a layer: from the store, else from there.
     ///
     /// # Errors
     /// An outage of the registry, other bytes than the digest's among them, or of the store.
@@ -64,9 +65,13 @@ impl Registry {
         let key = (upstream.name.clone(), repository.name().to_owned(), *digest);
         let fetch = async {
             let served = self.served(&upstream, repository, manifest).await?;
-            let judged = Manifest::judge(&served.bytes, &served.content_type);
-            let named = judged.config.into_iter().chain(judged.component).find(|named| named.digest == *digest);
-            let Some(descriptor) = named else { return Err(Trouble::Unknown) };
+            let parts = document::parse(&served.bytes, "manifest").ok();
+            let parts = parts.as_ref().and_then(|value| Shape::of(value, &served.content_type).ok());
+            let Some(Parts::Image { config, layers }) = parts.map(|shape| shape.parts) else {
+                return Err(Trouble::Unknown);
+            };
+            let mut named = layers.into_iter().chain([config]).filter(|named| named.digest == *digest);
+            let descriptor = named.find(|named| named.size_bytes <= COMPONENT_BYTES).ok_or(Trouble::Unknown)?;
             resolve::blob(&self.inner, &upstream, repository.name(), &descriptor).await
         };
         known(self.inner.memory.fetches.one(key, fetch).await)
@@ -80,12 +85,11 @@ impl Registry {
         }
         let fetch = async {
             let served = resolve::serve(&self.inner, upstream, repository.name(), *digest).await?;
-            let judged = Manifest::judge(&served.bytes, &served.content_type);
-            let named = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST].contains(&served.content_type.as_str());
-            if named && judged.defects.is_empty() {
+            // Shape and name, for the bytes are those that were decided about: of whatever is in them nothing changes.
+            let value = document::parse(&served.bytes, "manifest");
+            if value.is_ok_and(|value| Shape::of(&value, &served.content_type).is_ok()) {
                 return Ok(served);
             }
-            // It was admitted under another name, or as another kind: nothing is sent that was not decided about.
             self.inner.memory.forget(&key).await;
             let fault = Fault::ContentType { expected: OCI_MANIFEST, found: shown(&served.content_type) };
             Err(resolve::registry_trouble(upstream, format!("reading the manifest `{repository}@{digest}`"), fault))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::case::Reference;
+use crate::case::{Reference, Repository};
 
 use super::address::{GuardedResolver, Reach, is_loopback};
 use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
@@ -30,6 +30,9 @@ use super::upstream::{Credential, HostPattern, Upstream};
 pub struct Settings {
     /// The registries that may be asked, by the name that references use; no other is ever looked up.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
+    /// What stands in front of `NAMESPACE/NAME` for packages that `wkg` asks for here: `ghcr.io/webassembly/`. With one
+    /// upstream alone that one's name.
+    pub package_prefix: Option<String>,
     /// How long a tag is taken to mean the same digest, in seconds; 0 asks each time.
     pub tag_life_s: u64,
     /// The size of the cache on disk, in bytes: at least one component (256 MiB).
@@ -62,12 +65,31 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// The prefix of packages, if there is one.
+    ///
+    /// # Errors
+    /// [`StartError::PackagePrefix`]
+    pub(super) fn packages(&self) -> Result<Option<String>, StartError> {
+        let mut names = self.upstreams.keys();
+        let Some(prefix) = self.package_prefix.clone() else {
+            return Ok(names.next().filter(|_| names.next().is_none()).map(|only| format!("{only}/")));
+        };
+        // A package's name behind it must make a repository.
+        let repository =
+            prefix.ends_with('/').then(|| format!("{prefix}wasi/http").parse::<Repository>().ok()).flatten();
+        match repository.filter(|repository| self.upstreams.contains_key(repository.registry())) {
+            Some(_) => Ok(Some(prefix)),
+            None => Err(StartError::PackagePrefix { prefix }),
+        }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             upstreams: BTreeMap::new(),
+            package_prefix: None,
             tag_life_s: 30,
             cache_max_bytes: 8 << 30,
             connect_timeout_ms: 3_000,
@@ -179,6 +201,14 @@ pub enum StartError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The prefix of packages leads to no repository of an upstream.
+    #[error(
+        "`registry.package_prefix` is `{prefix}`, expected `REGISTRY/` with a registry of `[registry.upstreams]`, or more of a path that ends in `/`"
+    )]
+    PackagePrefix {
+        /// The setting.
+        prefix: String,
+    },
     /// A time-out is zero or too long.
     #[error("`registry.{key}` is {found_ms}, expected 1 to {} milliseconds", Settings::MAX_TIMEOUT_MS)]
     Timeout {
@@ -229,15 +259,6 @@ impl Upstreams {
         let listed =
             settings.upstreams.iter().map(|(name, one)| Ok((name.clone(), Arc::new(upstream(name, one, budgets)?))));
         listed.collect::<Result<_, _>>().map(Self::Listed)
-    }
-
-    /// The names in the table.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        let listed = match self {
-            Self::Listed(listed) => Some(listed),
-            Self::Loopback(_) => None,
-        };
-        listed.into_iter().flat_map(|listed| listed.keys().map(String::as_str))
     }
 
     /// The upstream of a reference, or what a person has to do to reach it.
@@ -396,6 +417,26 @@ mod tests {
 
     fn at(url: &str) -> UpstreamSettings {
         UpstreamSettings { url: Some(url.into()), ..UpstreamSettings::default() }
+    }
+
+    #[test]
+    fn the_prefix_of_packages_leads_to_an_upstream() {
+        let packages = |prefix: Option<&str>, upstreams: &[&str]| {
+            let upstreams = upstreams.iter().map(|name| ((*name).to_owned(), UpstreamSettings::default())).collect();
+            Settings { upstreams, package_prefix: prefix.map(str::to_owned), ..Settings::default() }.packages()
+        };
+        let some = |prefix: &str| Some(prefix.to_owned());
+        assert_eq!(packages(None, &[]).unwrap(), None);
+        assert_eq!(packages(None, &["ghcr.io"]).unwrap(), some("ghcr.io/"));
+        assert_eq!(packages(None, &["ghcr.io", "quay.io"]).unwrap(), None, "nobody guesses");
+        for prefix in ["ghcr.io/", "ghcr.io/webassembly/", "quay.io/a/b/"] {
+            assert_eq!(packages(Some(prefix), &["ghcr.io", "quay.io"]).unwrap(), some(prefix));
+        }
+        for prefix in
+            ["", "/", "ghcr.io", "ghcr.io/webassembly", "docker.io/", "ghcr.io//", "ghcr.io/A/", "ghcr.io/../"]
+        {
+            assert!(packages(Some(prefix), &["ghcr.io", "quay.io"]).is_err(), "`{prefix}` was taken");
+        }
     }
 
     #[test]

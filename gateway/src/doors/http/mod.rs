@@ -6,8 +6,10 @@ mod decisions;
 mod health;
 mod log;
 pub mod oci;
+mod prefetch;
 mod problem;
 mod waiting;
+mod wasm_pkg;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use admissions::{Granted, Refused};
 pub(crate) use decisions::record_json;
+pub use prefetch::{PREFETCH_AT_ONCE, PREFETCH_MAX, Prefetches};
 pub use problem::Problem;
 use waiting::going_on;
 pub use waiting::{FLIGHTS_MAX, Flights};
@@ -54,6 +57,8 @@ pub struct Door {
     pub deadline: Duration,
     /// The pulls that are decided about now.
     pub flights: Flights,
+    /// The places for what is collected ahead.
+    pub prefetches: Prefetches,
 }
 
 /// Where the doors read the time; stages are handed it.
@@ -63,6 +68,8 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub fn callers(door: Door) -> Router {
     let routes = Router::new()
         .route("/v1/admissions", post(admissions::post))
+        .route("/v1/prefetch", post(prefetch::post))
+        .route("/.well-known/wasm-pkg/registry.json", get(wasm_pkg::get))
         .route("/v1/decisions", get(decisions::list))
         .route("/v1/decisions/{selector}", get(decisions::one))
         .route("/v1/decisions/{selector}/proof", get(decisions::proof))

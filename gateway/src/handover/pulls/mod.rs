@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-pub use pull::{Part, PartKind, Pull, Terms, Under};
+pub use pull::{Attached, Part, PartKind, Pull, Terms, Under};
 pub use rows::RowsError;
 pub use uses::{UNLOGGED_MAX, Unlogged, Used};
 
@@ -36,6 +36,8 @@ pub const PULLS_MAX: usize = 65_536;
 pub const PULLS_MAX_A_CALLER: usize = 4_096;
 /// The most artifacts that are decided about anew for one blob: those that name it, newest first.
 pub const LAPSED_MAX: usize = 4;
+/// The most digests that may be attached to one grant: 128 referrers with a config and two layers each.
+pub const ATTACHED_MAX: usize = 512;
 
 /// Every pull grant of one scope.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct Pulls {
 pub struct Live {
     pull: Arc<Pull>,
     part: Part,
+    named_by: Digest,
 }
 
 impl Live {
@@ -64,6 +67,15 @@ impl Live {
     /// The digest that may be sent.
     pub fn part(&self) -> Part {
         self.part
+    }
+
+    /// The manifest that names it: the admitted one, or that of a referrer.
+    pub fn named_by(&self) -> &Digest {
+        &self.named_by
+    }
+
+    fn of(pull: &Arc<Pull>, digest: &Digest, kind: PartKind) -> Option<Self> {
+        pull.part(digest, kind).map(|(part, named_by)| Self { pull: Arc::clone(pull), part, named_by })
     }
 }
 
@@ -155,17 +167,37 @@ impl Pulls {
         let epoch = self.epoch.load(Ordering::SeqCst);
         let table = self.table();
         let covering = table.covering(&place.key, digest, kind);
-        match covering.iter().find(|pull| pull.is_live(under, epoch)) {
-            Some(pull) => Found::Live(Live { pull: Arc::clone(pull), part: Part { digest: *digest, kind } }),
-            None if covering.is_empty() => Found::Unknown,
-            None => Found::Lapsed(covering.into_iter().take(LAPSED_MAX).map(|pull| pull.root).collect()),
+        let mut live = covering.iter().filter(|pull| pull.is_live(under, epoch));
+        found(live.find_map(|pull| Live::of(pull, digest, kind)), &covering)
+    }
+
+    /// What `caller` was admitted to in `repository`, whatever it is: its manifest, as the proof.
+    pub fn find_any(&self, caller: &Caller, repository: &Repository, under: &Under) -> Found {
+        let place = Place::of(&self.scope, caller, repository);
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let table = self.table();
+        let here = table.at(&place.key);
+        let mut live = here.iter().filter(|pull| pull.is_live(under, epoch));
+        found(live.find_map(|pull| Live::of(pull, &pull.root, PartKind::Manifest)), &here)
+    }
+
+    /// Lets what was found attached to the artifact be fetched under the same grant, as long as that lives.
+    pub fn attach(&self, live: &Live, attached: Vec<Attached>) {
+        let mut table = self.table();
+        let Some(known) = table.get(&(live.pull.place.key, live.pull.root)) else { return };
+        let mut pull = Pull::clone(known);
+        for new in attached {
+            if pull.attached.len() < ATTACHED_MAX && pull.part(&new.part.digest, new.part.kind).is_none() {
+                pull.attached.push(new);
+            }
         }
+        table.attach(Arc::new(pull));
     }
 
     /// The part of a grant that was just made, if it is live and covers it.
     pub fn live(&self, pull: &Arc<Pull>, digest: &Digest, kind: PartKind, under: &Under) -> Option<Live> {
-        let part = *pull.part(digest, kind)?;
-        pull.is_live(under, self.epoch.load(Ordering::SeqCst)).then(|| Live { pull: Arc::clone(pull), part })
+        let live = Live::of(pull, digest, kind)?;
+        pull.is_live(under, self.epoch.load(Ordering::SeqCst)).then_some(live)
     }
 
     /// Counts an answer of `bytes` bytes; asked last before they are sent.
@@ -207,6 +239,14 @@ impl Pulls {
     fn table(&self) -> MutexGuard<'_, Table> {
         // Each critical section leaves the table whole.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn found(live: Option<Live>, all: &[&Arc<Pull>]) -> Found {
+    match live {
+        Some(live) => Found::Live(live),
+        None if all.is_empty() => Found::Unknown,
+        None => Found::Lapsed(all.iter().take(LAPSED_MAX).map(|pull| pull.root).collect()),
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Pull {
     pub(super) decision: Uuid,
     pub(super) granted_at: Timestamp,
     pub(super) parts: Vec<Part>,
+    /// What was found attached to the artifact since: gone with the grant, and never on disk.
+    pub(super) attached: Vec<Attached>,
     /// None for what was read back from disk: it says which artifact to decide about, and lets nobody fetch anything.
     pub(super) holds: Option<Holds>,
 }
@@ -26,6 +28,15 @@ pub struct Part {
     pub digest: Digest,
     /// What it is.
     pub kind: PartKind,
+}
+
+/// A digest of a referrer of the admitted artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The referrer's manifest, or a blob that it names.
+    pub part: Part,
+    /// The referrer's manifest.
+    pub referrer: Digest,
 }
 
 /// What a digest of an artifact is.
@@ -71,7 +82,15 @@ impl Pull {
         let blobs = grant.config().into_iter().chain([&grant.component().digest]);
         let part = |kind| move |digest: &Digest| Part { digest: *digest, kind };
         let parts: Vec<Part> = manifests.map(part(PartKind::Manifest)).chain(blobs.map(part(PartKind::Blob))).collect();
-        Self { place, root: parts[0].digest, decision: grant.decision(), granted_at, parts, holds: Some(holds) }
+        Self {
+            place,
+            root: parts[0].digest,
+            decision: grant.decision(),
+            granted_at,
+            parts,
+            attached: Vec::new(),
+            holds: Some(holds),
+        }
     }
 
     /// The decision that lets the caller fetch it.
@@ -90,9 +109,16 @@ impl Pull {
         manifests.map(|part| &part.digest).last().unwrap_or(&self.root)
     }
 
-    /// The part with this digest, as what is asked for.
-    pub(super) fn part(&self, digest: &Digest, kind: PartKind) -> Option<&Part> {
-        self.parts.iter().find(|part| part.digest == *digest && part.kind == kind)
+    /// The part with this digest, as what is asked for, and the manifest that names it.
+    pub(super) fn part(&self, digest: &Digest, kind: PartKind) -> Option<(Part, Digest)> {
+        let own = self.parts.iter().map(|part| (*part, *self.manifest()));
+        let attached = self.attached.iter().map(|attached| (attached.part, attached.referrer));
+        own.chain(attached).find(|(part, _)| part.digest == *digest && part.kind == kind)
+    }
+
+    /// Every digest it covers.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.parts.iter().map(|part| part.digest).chain(self.attached.iter().map(|attached| attached.part.digest))
     }
 
     /// Whether nothing that the decision stood on has changed or run out.

@@ -151,6 +151,7 @@ fn read(row: &SqliteRow) -> Option<Pull> {
         decision: Uuid::from_slice(&bytes("decision")?).ok()?,
         granted_at: Timestamp::from_microsecond(row.try_get("granted_at_us").ok()?).ok()?,
         parts: parts(&bytes("parts")?)?,
+        attached: Vec::new(),
         holds: None,
     })
 }
@@ -211,6 +212,7 @@ mod tests {
                 Part { digest: digest("root"), kind: PartKind::Manifest },
                 Part { digest: digest("component"), kind: PartKind::Blob },
             ],
+            attached: Vec::new(),
             holds: None,
         }
     }

@@ -1,6 +1,7 @@
 //! Every pull grant by its place and by the digests it covers; bounded in all and for each caller, the oldest go first.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::case::{Digest, Timestamp};
@@ -18,6 +19,8 @@ pub(super) struct Table {
     grants: HashMap<Key, Arc<Pull>>,
     /// Place and part to the roots that cover it, in no order.
     parts: HashMap<Key, Vec<Digest>>,
+    /// Place to its roots, in no order.
+    places: HashMap<Digest, Vec<Digest>>,
     by_age: BTreeSet<(Timestamp, Key)>,
     by_caller: HashMap<Digest, BTreeSet<(Timestamp, Key)>>,
 }
@@ -29,6 +32,7 @@ impl Table {
             most_a_caller,
             grants: HashMap::new(),
             parts: HashMap::new(),
+            places: HashMap::new(),
             by_age: BTreeSet::new(),
             by_caller: HashMap::new(),
         }
@@ -46,9 +50,22 @@ impl Table {
     pub fn covering(&self, place: &Digest, digest: &Digest, kind: PartKind) -> Vec<&Arc<Pull>> {
         let roots = self.parts.get(&(*place, *digest)).map(Vec::as_slice).unwrap_or_default();
         let grants = roots.iter().filter_map(|root| self.grants.get(&(*place, *root)));
-        let mut covering: Vec<_> = grants.filter(|pull| pull.part(digest, kind).is_some()).collect();
-        covering.sort_by_key(|pull| std::cmp::Reverse(pull.granted_at));
-        covering
+        newest_first(grants.filter(|pull| pull.part(digest, kind).is_some()))
+    }
+
+    /// Every grant of a place, newest first.
+    pub fn at(&self, place: &Digest) -> Vec<&Arc<Pull>> {
+        let roots = self.places.get(place).map(Vec::as_slice).unwrap_or_default();
+        newest_first(roots.iter().filter_map(|root| self.grants.get(&(*place, *root))))
+    }
+
+    /// Takes `pull` in place of the one it was made from, with what was attached to it.
+    pub fn attach(&mut self, pull: Arc<Pull>) {
+        let key = (pull.place.key, pull.root);
+        if self.grants.get(&key).is_some_and(|known| known.decision == pull.decision) {
+            self.remove(&key);
+            self.insert(key, pull);
+        }
     }
 
     /// Takes a grant in place of the one with the same key; gives the keys that had to make room.
@@ -67,17 +84,22 @@ impl Table {
         for key in &evicted {
             self.remove(key);
         }
+        self.insert(key, pull);
+        evicted
+    }
+
+    fn insert(&mut self, key: Key, pull: Arc<Pull>) {
         let age = (pull.granted_at, key);
-        for part in &pull.parts {
-            let roots = self.parts.entry((pull.place.key, part.digest)).or_default();
+        for digest in pull.digests() {
+            let roots = self.parts.entry((pull.place.key, digest)).or_default();
             if !roots.contains(&pull.root) {
                 roots.push(pull.root);
             }
         }
+        self.places.entry(pull.place.key).or_default().push(pull.root);
         self.by_age.insert(age);
         self.by_caller.entry(pull.place.caller).or_default().insert(age);
         self.grants.insert(key, pull);
-        evicted
     }
 
     fn remove(&mut self, key: &Key) {
@@ -90,16 +112,26 @@ impl Table {
                 self.by_caller.remove(&pull.place.caller);
             }
         }
-        for part in &pull.parts {
-            let at = (pull.place.key, part.digest);
-            if let Some(roots) = self.parts.get_mut(&at) {
-                roots.retain(|root| *root != pull.root);
-                if roots.is_empty() {
-                    self.parts.remove(&at);
-                }
-            }
+        for digest in pull.digests() {
+            leave(&mut self.parts, (pull.place.key, digest), &pull.root);
+        }
+        leave(&mut self.places, pull.place.key, &pull.root);
+    }
+}
+
+fn leave<K: Hash + Eq>(lists: &mut HashMap<K, Vec<Digest>>, key: K, root: &Digest) {
+    if let Some(roots) = lists.get_mut(&key) {
+        roots.retain(|known| known != root);
+        if roots.is_empty() {
+            lists.remove(&key);
         }
     }
+}
+
+fn newest_first<'a>(pulls: impl Iterator<Item = &'a Arc<Pull>>) -> Vec<&'a Arc<Pull>> {
+    let mut pulls: Vec<_> = pulls.collect();
+    pulls.sort_by_key(|pull| std::cmp::Reverse(pull.granted_at));
+    pulls
 }
 
 #[cfg(test)]
@@ -107,7 +139,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::super::place::Place;
-    use super::super::pull::Part;
+    use super::super::pull::{Attached, Part};
     use super::*;
 
     fn pull(caller: &str, root: u8, granted_at: i64) -> Arc<Pull> {
@@ -123,6 +155,7 @@ mod tests {
                 part("shared", PartKind::Blob),
                 part("shared", PartKind::Blob),
             ],
+            attached: Vec::new(),
             holds: None,
         })
     }
@@ -160,7 +193,31 @@ mod tests {
         for (at, number) in (40..80).zip(0..40) {
             table.put(pull("d", number, at));
         }
-        assert_eq!((table.len(), table.by_age.len(), table.parts.len(), table.by_caller.len()), (2, 2, 3, 1));
+        let places = table.places.values().map(Vec::len).sum::<usize>();
+        assert_eq!(
+            (table.len(), table.by_age.len(), table.parts.len(), table.by_caller.len(), places),
+            (2, 2, 3, 1, 2)
+        );
+    }
+
+    #[test]
+    fn what_is_attached_is_covered_as_long_as_the_grant_is() {
+        let mut table = Table::bounded(2, 9);
+        table.put(pull("a", 1, 10));
+        let bundle = Digest::of(b"bundle");
+        let attached =
+            Attached { part: Part { digest: bundle, kind: PartKind::Blob }, referrer: Digest::of(b"referrer") };
+        let with = |pull: &Arc<Pull>| Arc::new(Pull { attached: vec![attached], ..Pull::clone(pull) });
+        let covers = |table: &Table| !table.covering(&Digest::of(b"a"), &bundle, PartKind::Blob).is_empty();
+        table.attach(with(&pull("a", 1, 10)));
+        assert!(covers(&table) && table.at(&Digest::of(b"a")).len() == 1);
+        // Decided anew meanwhile: what was attached to the decision before is not attached to this one.
+        let anew = Arc::new(Pull { decision: Uuid::from_u128(2), ..Pull::clone(&pull("a", 1, 20)) });
+        table.put(anew);
+        table.attach(with(&pull("a", 1, 10)));
+        assert!(!covers(&table));
+        table.attach(with(&pull("b", 1, 10)));
+        assert_eq!((table.len(), table.at(&Digest::of(b"b")).len()), (1, 0), "nothing to attach it to");
     }
 
     #[test]

@@ -15,14 +15,14 @@ use crate::handover::PartKind;
 pub(super) async fn by_digest(asking: &Asking<'_>, digest: AnyDigest) -> Result<Answer, ErrorAnswer> {
     let AnyDigest::Sha256(digest) = digest else { return Err(ErrorAnswer::blob_unknown()) };
     let pulling = asking.pulling();
-    let live = pulling.may_have(&digest, PartKind::Blob).await?;
+    let live = pulling.was_granted(&digest, PartKind::Blob).await?.ok_or_else(ErrorAnswer::blob_unknown)?;
     let answer = |status| verified(&live)(status).with(ACCEPT_RANGES, "bytes");
     if has_already(asking.headers, &digest) {
         pulling.hand_out(&live, 0)?;
         return Ok(answer(StatusCode::NOT_MODIFIED));
     }
     let (registry, repository) = (asking.door.gate.registry.clone(), asking.repository.clone());
-    let manifest = *live.pull().manifest();
+    let manifest = *live.named_by();
     let read = async move { registry.blob(&repository, &manifest, &digest).await };
     let bytes = pulling.read(read, ErrorAnswer::blob_unknown).await?;
     let size = bytes.len();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::path::PathFault;
-use crate::case::Reference;
+use crate::case::{Reference, Repository};
 use crate::gate::Held;
 use crate::outage::{NoAnswer, Outage};
 use crate::reason::Reason;
@@ -74,6 +74,14 @@ impl ErrorAnswer {
         let message =
             "no manifest that you were admitted to in this repository names the blob; ask for the manifest first";
         Self::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "unknown", message)
+    }
+
+    /// A repository without anything that the caller was admitted to.
+    pub fn repository_unknown(repository: &Repository) -> Self {
+        let message = format!(
+            "repository `{repository}` is unknown, or nothing in it was admitted to you: pull from it by tag or digest first"
+        );
+        Self::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "unknown", message)
     }
 
     /// A method other than GET and HEAD.
@@ -211,7 +219,7 @@ pub(super) fn warnings(reasons: &[Reason], decision: Uuid) -> Vec<String> {
 }
 
 /// RFC 7234, section 5.5, with the code that distribution-spec wants; what no header can hold becomes `?`.
-fn warning(text: &str) -> String {
+pub(super) fn warning(text: &str) -> String {
     let mut line = String::from("299 - \"");
     for character in text.chars() {
         match character {

@@ -30,7 +30,7 @@ pub(super) async fn by_tag(asking: &Asking<'_>, reference: &Reference) -> Result
 pub(super) async fn by_digest(asking: &Asking<'_>, digest: AnyDigest) -> Result<Answer, ErrorAnswer> {
     let AnyDigest::Sha256(digest) = digest else { return Err(ErrorAnswer::no_such_manifest()) };
     let pulling = asking.pulling();
-    let live = pulling.may_have(&digest, PartKind::Manifest).await?;
+    let live = pulling.may_have_manifest(&digest).await?;
     send(asking, &pulling, &live).await
 }
 

@@ -11,6 +11,8 @@ mod manifests;
 pub mod path;
 mod pulls;
 pub(crate) mod range;
+mod referrers;
+mod tags;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -59,16 +61,20 @@ async fn serve(State(door): State<Door>, Extension(caller): Extension<Caller>, r
         Err(fault) => return wire(told("other", Err(fault.into())), &head.method),
     };
     let repository = &target.repository;
-    let asking = Asking { door: &door, caller: &caller, repository, method: &head.method, headers: &head.headers };
+    let named_by = target.named_by;
+    let (method, headers) = (&head.method, &head.headers);
+    let asking = Asking { door: &door, caller: &caller, repository, named_by, method, headers };
     let (endpoint, answer) = match target.what {
         What::Tag(reference) => ("manifest", manifests::by_tag(&asking, &reference).await),
         What::Manifest(digest) => ("manifest", manifests::by_digest(&asking, digest).await),
         What::Blob(digest) => ("blob", blobs::by_digest(&asking, digest).await),
-        What::Tags(_) => ("tags", Err(ErrorAnswer::unsupported())),
-        What::Referrers { .. } => ("referrers", Err(ErrorAnswer::unsupported())),
+        What::Tags(page) => ("tags", tags::list(&asking, page).await),
+        What::Referrers { subject, artifact_type } => {
+            ("referrers", referrers::of(&asking, subject, artifact_type).await)
+        }
     };
     let mut answer = told(endpoint, answer);
-    if target.named_by == NamedBy::Namespace {
+    if named_by == NamedBy::Namespace {
         answer = answer.with(OCI_NAMESPACE, repository.registry());
     }
     wire(answer, &head.method)
@@ -79,6 +85,7 @@ struct Asking<'a> {
     door: &'a Door,
     caller: &'a Caller,
     repository: &'a Repository,
+    named_by: NamedBy,
     method: &'a Method,
     headers: &'a HeaderMap,
 }

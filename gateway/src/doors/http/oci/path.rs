@@ -84,6 +84,9 @@ pub enum PathFault {
 /// The longest query that is looked into, in bytes: four parameters, the longest of them a media type of 255.
 pub const QUERY_MAX_BYTES: usize = 4096;
 
+/// The longest `last`, in bytes: a tag has 128, and some registries write more into it.
+pub const LAST_MAX_BYTES: usize = 256;
+
 impl Target {
     /// Reads a raw path from the right, because a repository's name holds slashes. Nothing is decoded: no name holds a `%`.
     ///
@@ -179,6 +182,9 @@ impl Query {
             match &*key {
                 "ns" => once(&mut query.ns, value, "`ns` stands twice")?,
                 "artifactType" => once(&mut query.artifact_type, value, "`artifactType` stands twice")?,
+                "last" if value.len() > LAST_MAX_BYTES => {
+                    return Err(PathFault::Query("`last` is longer than 256 bytes"));
+                }
                 "last" => once(&mut query.page.last, value, "`last` stands twice")?,
                 "n" => {
                     let is_number = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
@@ -336,6 +342,8 @@ mod tests {
             assert_eq!(both, Err(PathFault::TwoUpstreams), "{ns}");
         }
         assert_eq!(parse("/v2/ghcr.io/manifests/1", Some("ns=corp.example")), Err(PathFault::TwoUpstreams));
+        let last = |size: usize| parse("/v2/x/tags/list", Some(&format!("ns=ghcr.io&last={}", "y".repeat(size))));
+        assert!(last(LAST_MAX_BYTES).is_ok() && last(LAST_MAX_BYTES + 1).is_err());
         let long = format!("ns=ghcr.io&x={}", "y".repeat(QUERY_MAX_BYTES - 13));
         assert!(parse(path, Some(&long)).is_ok());
         assert!(matches!(parse(path, Some(&format!("{long}z"))), Err(PathFault::Query(_))));

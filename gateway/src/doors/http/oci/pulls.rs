@@ -29,6 +29,13 @@ pub(super) struct Admitted {
     pub recorded: Held,
 }
 
+/// What a grant has to cover.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Digest(&'a Digest, PartKind),
+    Anything,
+}
+
 /// Why there is none.
 enum NotAdmitted {
     /// Policy says no.
@@ -50,36 +57,63 @@ impl<'a> Pulling<'a> {
         self.admit(reference.clone()).await.map_err(|not_admitted| not_admitted.told(unknown))
     }
 
-    /// The proof that the caller may have `digest`: under a live grant, or because an artifact that names it is admitted anew.
-    pub async fn may_have(&self, digest: &Digest, kind: PartKind) -> Result<Live, ErrorAnswer> {
-        let roots = match self.found(digest, kind) {
+    /// The proof that the caller may have a manifest: under a live grant, or because it is admitted, or what leads to it is.
+    pub async fn may_have_manifest(&self, digest: &Digest) -> Result<Live, ErrorAnswer> {
+        let roots = match self.found(digest, PartKind::Manifest) {
             Found::Live(live) => return Ok(live),
             Found::Lapsed(roots) => roots,
             Found::Unknown => Vec::new(),
         };
-        let reference = self.repository.at_digest(*digest);
-        let unknown = || match kind {
-            PartKind::Manifest => ErrorAnswer::manifest_unknown(&reference),
-            PartKind::Blob => ErrorAnswer::blob_unknown(),
+        let itself = (!roots.contains(digest)).then_some(*digest);
+        let found = Found::Lapsed(roots.into_iter().chain(itself).collect());
+        let live = self.still(found, Wanted::Digest(digest, PartKind::Manifest)).await?;
+        live.ok_or_else(|| ErrorAnswer::manifest_unknown(&self.repository.at_digest(*digest)))
+    }
+
+    /// The proof that the caller may have a digest which an artifact names that it was admitted to; none if there is no such.
+    pub async fn was_granted(&self, digest: &Digest, kind: PartKind) -> Result<Option<Live>, ErrorAnswer> {
+        self.still(self.found(digest, kind), Wanted::Digest(digest, kind)).await
+    }
+
+    /// The proof that the caller is admitted to something in this repository.
+    pub async fn was_granted_any(&self) -> Result<Option<Live>, ErrorAnswer> {
+        let Door { gate, clock, .. } = self.door;
+        self.still(gate.pull_found_any(self.caller, self.repository, clock()), Wanted::Anything).await
+    }
+
+    /// What lapsed is admitted anew, newest first.
+    async fn still(&self, found: Found, wanted: Wanted<'_>) -> Result<Option<Live>, ErrorAnswer> {
+        let roots = match found {
+            Found::Live(live) => return Ok(Some(live)),
+            Found::Lapsed(roots) => roots,
+            Found::Unknown => return Ok(None),
         };
-        let is_new = kind == PartKind::Manifest && !roots.contains(digest);
         let mut refused = None;
-        for root in roots.into_iter().chain(is_new.then_some(*digest)) {
+        for root in roots {
             match self.admit(self.repository.at_digest(root)).await {
-                Ok(admitted) => {
-                    if let Some(live) = self.door.gate.pull_live(&admitted.pull, digest, kind, (self.door.clock)()) {
-                        return Ok(live);
+                Ok(Admitted { pull, .. }) => {
+                    let (digest, kind) = match wanted {
+                        Wanted::Digest(digest, kind) => (digest, kind),
+                        Wanted::Anything => (pull.root(), PartKind::Manifest),
+                    };
+                    if let Some(live) = self.door.gate.pull_live(&pull, digest, kind, (self.door.clock)()) {
+                        return Ok(Some(live));
                     }
                 }
-                Err(NotAdmitted::NoAnswer(no_answer)) if !matches!(*no_answer, NoAnswer::UnknownReference { .. }) => {
-                    return Err(ErrorAnswer::no_answer(&no_answer, unknown));
+                Err(NotAdmitted::NoAnswer(no_answer)) => {
+                    if !matches!(*no_answer, NoAnswer::UnknownReference { .. }) {
+                        return Err(ErrorAnswer::no_answer(&no_answer, ErrorAnswer::no_such_manifest));
+                    }
                 }
                 // Another artifact that names it may still be admitted; the newest is told of.
                 Err(NotAdmitted::Refused(recorded)) => refused = refused.or(Some(recorded)),
-                Err(NotAdmitted::Hidden | NotAdmitted::NoAnswer(_)) => {}
+                Err(NotAdmitted::Hidden) => {}
             }
         }
-        Err(refused.map_or_else(unknown, |recorded| ErrorAnswer::denied(&recorded)))
+        match refused {
+            Some(recorded) => Err(ErrorAnswer::denied(&recorded)),
+            None => Ok(None),
+        }
     }
 
     /// Asked last before `bytes` bytes are sent.
