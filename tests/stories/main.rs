@@ -15,6 +15,7 @@ mod legacy;
 mod outage;
 mod outage_elsewhere;
 mod pull;
+mod pull_ahead;
 mod pull_crowd;
 mod pull_errors;
 mod pull_grants;

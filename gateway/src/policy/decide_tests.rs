@@ -545,6 +545,19 @@ fn the_floor_cannot_be_lifted() {
 }
 
 #[test]
+fn a29_1_the_floor_says_beside_its_reason_that_no_rule_speaks_for_the_caller() {
+    let speaks_for_nobody = r#"admit := true
+refuse contains {"code": "caller-not-granted", "about": input.caller.id, "detail": "nobody"}
+refuse contains {"code": "own-rule", "about": "", "detail": ""}"#;
+    let mut broken = case();
+    broken.surface = Surface::Unreadable { detail: "core module".into() };
+    assert_refused(&custom(speaks_for_nobody), &broken, &["caller-not-granted", "component-unreadable"]);
+    for rules in ["admit := true", "admit := 1", "admit if input.absent.x == input.y"] {
+        assert_refused(&custom(rules), &broken, &["component-unreadable"]);
+    }
+}
+
+#[test]
 fn a_policy_cannot_grant_more_than_names() {
     for imports in [r#"["*"]"#, r#"["wasi:*"]"#, "[]", r#"["wasi:cli/*", "wasi:io/pol*"]"#, r#"["", "/*", ":/*"]"#] {
         let policy = custom(&format!("admit := true\ngrants := {{\"imports\": {imports}}}"));

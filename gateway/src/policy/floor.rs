@@ -7,7 +7,7 @@ use super::import_patterns::ImportPatterns;
 use crate::case::{Case, Defect, ExternKind, Grants, Surface};
 use crate::reason::{Code, Reason};
 
-/// What is wrong with the case itself. When anything is, policy is not asked.
+/// What is wrong with the case itself. When anything is, nothing that policy says admits it.
 pub(super) fn before(case: &Case) -> Vec<Reason> {
     let mut reasons: Vec<_> = case.artifact.defects.iter().map(told).collect();
     reasons.extend(case.evidence.revoked.iter().map(|defect| told(defect).with_hint(REVOKED_HINT)));

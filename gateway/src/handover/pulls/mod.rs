@@ -184,7 +184,8 @@ impl Pulls {
     /// Lets what was found attached to the artifact be fetched under the same grant, as long as that lives.
     pub fn attach(&self, live: &Live, attached: Vec<Attached>) {
         let mut table = self.table();
-        let Some(known) = table.get(&(live.pull.place.key, live.pull.root)) else { return };
+        let known = table.get(&(live.pull.place.key, live.pull.root));
+        let Some(known) = known.filter(|known| known.decision == live.pull.decision) else { return };
         let mut pull = Pull::clone(known);
         for new in attached {
             if pull.attached.len() < ATTACHED_MAX && pull.part(&new.part.digest, new.part.kind).is_none() {
