@@ -129,7 +129,7 @@ impl Claim {
         }
     }
 
-    /// Whether it was put together from what cosign v2 left, which hashes with SHA-256 whatever the key.
+    /// Whether it was put together from what cosign v2 left, whose layers do not say by which hash they were signed.
     pub(super) fn is_of_cosign_v2(&self) -> bool {
         self.versions == Versions::CosignV2
     }
