@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod conformance;
+mod credential;
 mod demo;
+mod egress;
 mod exits;
 mod keys;
 mod kill;
