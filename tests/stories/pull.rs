@@ -13,6 +13,8 @@ use witgate::dev::registry::{Auth, Fault, Match, Rule, Target};
 use witgate::dev::sigstore::{SIGNED_AFTER_S, Sign};
 use witgate_tests::{ALIAS, World, components, door_path};
 
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
 /// A signed component with a config of exactly `config_bytes`.
 async fn publish_with_config(world: &World, name: &str, config_bytes: usize) -> (Pushed, Bytes) {
     let (host, repository) = (world.deployment.registry.host(), format!("demo/{name}"));
@@ -102,7 +104,17 @@ async fn the_read_only_requests_of_the_conformance_suite() {
         assert_eq!((head.status, head.bytes.len()), (status, 0), "{rest}");
         assert_eq!(head.shape().1, reply.shape().1, "{rest}: HEAD has the headers of GET");
     }
-    // Everything stood on two decisions: one about the tag, none about what it led to.
+    // Twice, with and without an end of the page; and what is attached to something, or to nothing known.
+    let tags = world.host.pull("suite", "tags/list").await;
+    assert_eq!(tags.body, json!({"name": format!("{ALIAS}/demo/suite"), "tags": ["1.0"]}));
+    assert_eq!(world.host.pull("suite", "tags/list?n=4").await.shape(), tags.shape());
+    for (subject, attached) in [(missing, 0), (pushed.manifest, 1)] {
+        let reply = world.host.pull("suite", &format!("referrers/{subject}")).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, OCI_INDEX), "{subject}: {}", reply.body);
+        assert_eq!((&reply.body["schemaVersion"], &reply.body["mediaType"]), (&json!(2), &json!(OCI_INDEX)));
+        assert_eq!(reply.body["manifests"].as_array().unwrap().len(), attached, "{}", reply.body);
+    }
+    // Everything stood on one decision about the tag, none about what it led to.
     assert_eq!(world.log_size().await, before + 1);
     let listed = world.host.get(&format!("/v1/decisions?after={}", before - 1)).await;
     let record = &listed.body["decisions"][0];
