@@ -5,6 +5,7 @@
 mod component;
 mod cosign;
 mod docker_registry;
+mod door;
 mod keyed;
 mod log;
 mod oidc;

@@ -5,8 +5,8 @@ cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/witgate-target}"
 export CARGO_INCREMENTAL=0
 
-# Pins: Sigstore's programs here; python's and Node's in python/requirements.txt, sigstore-js's in js/package-lock.json, wascap's in
-# wascap/Cargo.lock, the log reader's in tlog/go.sum. The rest is Debian 12's.
+# Pins: Sigstore's programs here; python's, Node's, wash's and nats-server's in python/requirements.txt, sigstore-js's in
+# js/package-lock.json, wascap's in wascap/Cargo.lock, the log reader's in tlog/go.sum. The rest is Debian 12's.
 cosign_version=v3.1.3
 fulcio_version=v1.8.8
 ct_version=v0.1.1
@@ -14,8 +14,8 @@ rekor_version=v2.3.0
 tsa_version=v2.1.2
 go_needed=1.26
 
-# clang and wasi-libc make a component; docker-registry and skopeo speak OCI.
-packages=(clang lld wasi-libc libclang-rt-14-dev-wasm32 docker-registry skopeo openssl python3-venv)
+# clang and wasi-libc make a component; docker-registry, skopeo and containerd speak OCI.
+packages=(clang lld wasi-libc libclang-rt-14-dev-wasm32 docker-registry skopeo containerd openssl python3-venv)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
@@ -84,6 +84,8 @@ print(os.path.dirname(package["manifest_path"]))')"
 cargo test --workspace --locked --features witgate-tests/interop --test interop --test commands --no-run
 export WITGATE_INTEROP_WITGATE="$CARGO_TARGET_DIR/debug/witgate"
 export WITGATE_INTEROP_PYTHON="$venv/bin/python"
+export WITGATE_INTEROP_WASH="$venv/bin/wash"
+export WITGATE_INTEROP_NATS_SERVER="$venv/bin/nats-server"
 export WITGATE_INTEROP_NODE="${node[0]}/bin/node"
 export WITGATE_INTEROP_NODE_MODULES="$js/node_modules"
 export WITGATE_INTEROP_COSIGN="$cosign/cosign"
