@@ -8,6 +8,7 @@ mod docker_registry;
 mod door;
 mod keyed;
 mod log;
+mod objects;
 mod oidc;
 mod openssl;
 mod process;

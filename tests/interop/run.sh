@@ -12,6 +12,7 @@ fulcio_version=v1.8.8
 ct_version=v0.1.1
 rekor_version=v2.3.0
 tsa_version=v2.1.2
+versitygw_version=v1.0.14
 go_needed=1.26
 
 # clang and wasi-libc make a component; docker-registry, skopeo and containerd speak OCI.
@@ -65,6 +66,7 @@ go_tool() {
   fi
   echo "$folder"
 }
+versitygw="$(go_tool versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw)"
 cosign="$(go_tool cosign "$cosign_version" github.com/sigstore/cosign/v3/cmd/cosign)"
 fulcio="$(go_tool fulcio "$fulcio_version" github.com/sigstore/fulcio)"
 ct="$(go_tool tesseract "$ct_version" github.com/transparency-dev/tesseract/cmd/tesseract/posix)"
@@ -93,6 +95,7 @@ export WITGATE_INTEROP_FULCIO="$fulcio/fulcio"
 export WITGATE_INTEROP_CT="$ct/posix"
 export WITGATE_INTEROP_REKOR="$rekor/posix"
 export WITGATE_INTEROP_TSA="$tsa/timestamp-server"
+export WITGATE_INTEROP_VERSITYGW="$versitygw/versitygw"
 export WITGATE_INTEROP_TLOG="$tools/tlog"
 export WITGATE_INTEROP_WASCAP="$tools/wascap/debug/wascap-peer"
 export WITGATE_INTEROP_WASCAP_PACKAGE="$wascap_package"
