@@ -48,6 +48,8 @@ mod tests {
             (scope("a\",\"b", ""), svid.clone(), repository("x.example/a/b")),
             (scope("a", "b"), svid.clone(), repository("x.example/a")),
             (scope("a", "b"), svid.clone(), repository("x.example/b")),
+            (scope("a", "b"), svid.clone(), repository("x.example/ab")),
+            (scope("a", "b"), svid.clone(), repository("x.examplea/b")),
             (scope("a", "b"), svid, repository("x.example.b/a")),
             (scope("a", "b"), caller(CallerKind::Local, "spiffe://a/host", Some("a")), repository("x.example/a/b")),
             (scope("a", "b"), caller(CallerKind::X509Svid, "spiffe://a/host", None), repository("x.example/a/b")),
