@@ -156,7 +156,7 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         return gate.hand_over(recorded, now).await;
     }
 
-    let artifact = gate.registry.resolve(&asked.reference, now).instrument(stage("registry")).await?;
+    let artifact = gate.registry.resolve_and_search(&asked.reference, now).instrument(stage("registry")).await?;
     let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
     let who = [caller.facts().id.as_str(), host.as_str()];
     let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
@@ -194,7 +194,7 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
 /// # Errors
 /// As [`admit`]; nothing is recorded either way.
 pub async fn prefetch(gate: &Gate, reference: &Reference, now: Timestamp) -> Result<Digest, NoAnswer> {
-    let artifact = gate.registry.resolve(reference, now).instrument(stage("registry")).await?;
+    let artifact = gate.registry.resolve_and_search(reference, now).instrument(stage("registry")).await?;
     gate.evidence.collect(&artifact, &[], now).instrument(stage("evidence")).await?;
     Ok(*artifact.digest())
 }

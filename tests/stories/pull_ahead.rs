@@ -1,9 +1,10 @@
 //! What is collected before a roll-out, and where `wkg` is told to look.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use witgate::case::Digest;
-use witgate::dev::registry::{Fault, Match, Rule, Target};
-use witgate_tests::{ALIAS, Reply, World, components};
+use witgate::dev::registry::{Fault, Match, Rule, SeenRequest, Target};
+use witgate_tests::{ALIAS, PATIENCE, Reply, World, components};
 
 async fn prefetch(world: &World, body: Value) -> Reply {
     let request = world.host.client().post(world.host.url("/v1/prefetch")).json(&body);
@@ -106,5 +107,34 @@ async fn wkg_is_told_the_prefix_of_packages_and_no_host() {
     let told = world.host.fetch(http::Method::GET, path, &[("x-forwarded-host", "evil.example")]).await;
     assert_eq!(told.body["oci"], json!({"namespacePrefix": format!("{ALIAS}/webassembly/")}));
     assert_eq!(told.status, 200);
-    assert!(Digest::of(&told.bytes) != Digest::of(&only.bytes));
+}
+
+/// At most three answers of the registry one after the other by digest, four by tag: what vouches for an artifact is found while the
+/// artifact itself is still on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_is_looked_for_while_manifest_and_component_come() {
+    let world = World::behind_the_door(|setup| setup.deadline = Duration::from_millis(200)).await;
+    for (name, target, reference) in [("by-digest", Target::Manifest, None), ("by-tag", Target::Layer, Some("1.0"))] {
+        let pushed = world.publish(name, components::command(&format!("{name}\n"))).await;
+        let held = match target {
+            Target::Layer => pushed.component,
+            _ => pushed.manifest,
+        };
+        let crawl = Rule::new(Match::on(target).digest(held), Fault::Drip { bytes_per_second: 1 });
+        world.deployment.registry.inject(crawl);
+        let rest = format!("manifests/{}", reference.map_or_else(|| pushed.manifest.to_string(), str::to_owned));
+        assert_eq!(world.host.pull(name, &rest).await.status, 429, "it is still on its way");
+        let manifest: Value = serde_json::from_slice(&pushed.manifest_bytes).unwrap();
+        let own = [&manifest["config"], &manifest["layers"][0]].map(|part| part["digest"].as_str().unwrap().to_owned());
+        let blobs = format!("/v2/demo/{name}/blobs/");
+        let begun = Instant::now();
+        let of_evidence = |request: &SeenRequest| {
+            request.path.strip_prefix(&blobs).is_some_and(|digest| !own.iter().any(|own| own == digest))
+        };
+        while !world.deployment.registry.requests().iter().any(of_evidence) {
+            assert!(begun.elapsed() < PATIENCE, "{name}: the bundle is not asked for before the artifact is whole");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.deployment.registry.heal();
+    }
 }

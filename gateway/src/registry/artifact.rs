@@ -4,7 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::case::{ArtifactFacts, Digest, Reference, ReferenceFacts};
+use super::fault::Trouble;
+use crate::case::{ArtifactFacts, Candidates, Digest, Reference, ReferenceFacts};
 
 /// A manifest whose digest we computed, with the component it names if there is nothing wrong with it.
 #[derive(Clone)]
@@ -12,6 +13,8 @@ pub struct Artifact {
     reference: Reference,
     reference_facts: ReferenceFacts,
     body: std::sync::Arc<Body>,
+    /// What was found about the digest that the reference means, if that was looked for at the same time.
+    searched: Option<Result<std::sync::Arc<Candidates>, Trouble>>,
 }
 
 /// What does not depend on the reference by which it was found.
@@ -35,7 +38,23 @@ impl Artifact {
             tag: reference.tag().map(str::to_owned),
             digest: reference.digest().copied(),
         };
-        Self { reference: reference.clone(), reference_facts, body }
+        Self { reference: reference.clone(), reference_facts, body, searched: None }
+    }
+
+    /// The same with what a search about [`Self::root`] found meanwhile.
+    pub(super) fn searched(self, found: Result<Candidates, Trouble>) -> Self {
+        Self { searched: Some(found.map(std::sync::Arc::new)), ..self }
+    }
+
+    /// What a search about `subject` found while the artifact was resolved.
+    pub(super) fn found_about(&self, subject: &Digest) -> Option<Result<Candidates, Trouble>> {
+        let found = self.searched.as_ref().filter(|_| self.root() == subject)?;
+        Some(found.as_ref().map(|found| Candidates::clone(found)).map_err(Trouble::clone))
+    }
+
+    /// What the reference means: the outermost index, or the manifest.
+    fn root(&self) -> &Digest {
+        self.facts().indexes.first().unwrap_or(self.digest())
     }
 
     /// The reference it was resolved from.

@@ -98,6 +98,19 @@ impl Registry {
             .map_err(|trouble| trouble.into_no_answer(&reference.to_string()))
     }
 
+    /// The same, and looks at the same time for what is attached to the digest that the reference means: neither waits for the
+    /// other, so a decision by digest takes no more than three answers of the registry one after the other.
+    pub async fn resolve_and_search(&self, reference: &Reference, now: Timestamp) -> Result<Artifact, NoAnswer> {
+        let upstream = self.upstream(reference)?;
+        let told = |trouble: Trouble| trouble.into_no_answer(&reference.to_string());
+        let digest = resolve::digest(&self.inner, &upstream, reference, now).await.map_err(told)?;
+        let search = async { Ok(self.search(&upstream, reference.repository(), &digest).await) };
+        let body = resolve::by_digest(&self.inner, &upstream, reference.repository(), digest);
+        // What is not there ends the search; a search that fails is told of once it is known what it was about.
+        let (body, found) = Box::pin(async { futures::try_join!(body, search) }).await.map_err(told)?;
+        Ok(Artifact::new(reference, body).searched(found))
+    }
+
     /// Everything in the artifact's repository that says it vouches for it; nothing that was found is left out.
     pub async fn candidates(&self, artifact: &Artifact) -> Result<Candidates, Outage> {
         let reference = artifact.reference();
@@ -112,8 +125,14 @@ impl Registry {
         let repository = reference.repository();
         let indexes = &artifact.facts().indexes;
         let subjects = [artifact.digest()].into_iter().chain(indexes);
-        let searches = subjects.map(|subject| self.search(&upstream, repository, subject));
-        let mut searched = futures::future::try_join_all(searches).await?.into_iter();
+        let searches = subjects.map(|subject| async {
+            match artifact.found_about(subject) {
+                Some(found) => found,
+                None => self.search(&upstream, repository, subject).await,
+            }
+        });
+        let searched = futures::future::try_join_all(searches).await.map_err(Trouble::into_outage)?;
+        let mut searched = searched.into_iter();
         let mut found = searched.next().expect("the artifact itself is searched for");
         // A signature of an index covers what the index leads to: it is looked for as well, and says what it is about.
         for (index, about_index) in indexes.iter().zip(searched) {
@@ -128,10 +147,9 @@ impl Registry {
         Ok(found)
     }
 
-    async fn search(&self, upstream: &Upstream, repository: &str, subject: &Digest) -> Result<Candidates, Outage> {
+    async fn search(&self, upstream: &Upstream, repository: &str, subject: &Digest) -> Result<Candidates, Trouble> {
         let search = referrers::candidates(upstream, repository, subject);
-        let found = self.inner.memory.one_search(upstream, repository, subject, search).await;
-        found.map_err(Trouble::into_outage)
+        self.inner.memory.one_search(upstream, repository, subject, search).await
     }
 
     /// The verified bytes of any blob that is held: a component, a config, a layer of data; none if they are not held.

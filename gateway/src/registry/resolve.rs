@@ -151,15 +151,34 @@ pub(super) async fn resolve(
     reference: &Reference,
     now: Timestamp,
 ) -> Result<Arc<Body>, Trouble> {
-    let digest = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => *digest,
-        (None, Some(tag)) => digest_of_tag(inner, upstream, reference.repository(), tag, now).await?,
+    let digest = digest(inner, upstream, reference, now).await?;
+    by_digest(inner, upstream, reference.repository(), digest).await
+}
+
+/// The digest that `reference` means at `now`.
+pub(super) async fn digest(
+    inner: &Inner,
+    upstream: &Upstream,
+    reference: &Reference,
+    now: Timestamp,
+) -> Result<Digest, Trouble> {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => Ok(*digest),
+        (None, Some(tag)) => digest_of_tag(inner, upstream, reference.repository(), tag, now).await,
         (None, None) => unreachable!("a reference has a tag or a digest"),
-    };
-    let key = (upstream.name.clone(), reference.repository().to_owned(), digest);
+    }
+}
+
+/// What a digest of a repository leads to.
+pub(super) async fn by_digest(
+    inner: &Inner,
+    upstream: &Upstream,
+    repository: &str,
+    digest: Digest,
+) -> Result<Arc<Body>, Trouble> {
+    let key = (upstream.name.clone(), repository.to_owned(), digest);
     let cache = &inner.memory.artifacts;
-    let held = cache
-        .try_get_with(key.clone(), async { body(inner, upstream, reference.repository(), digest).await.map(Held) });
+    let held = cache.try_get_with(key.clone(), async { body(inner, upstream, repository, digest).await.map(Held) });
     let Held(body) = Box::pin(held).await.map_err(|trouble| Trouble::clone(&trouble))?;
     if !body.facts.defects.is_empty() {
         // Part of the verdict was the registry's `Content-Type`, which may be mended.
