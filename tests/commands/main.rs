@@ -4,6 +4,7 @@
 
 mod conformance;
 mod demo;
+mod doctor;
 mod exits;
 mod keys;
 mod kill;
