@@ -14,8 +14,8 @@ rekor_version=v2.3.0
 tsa_version=v2.1.2
 go_needed=1.26
 
-# clang and wasi-libc make a component; docker-registry and skopeo speak OCI.
-packages=(clang lld wasi-libc libclang-rt-14-dev-wasm32 docker-registry skopeo openssl python3-venv)
+# clang and wasi-libc make a component; docker-registry, skopeo and containerd speak OCI.
+packages=(clang lld wasi-libc libclang-rt-14-dev-wasm32 docker-registry skopeo containerd openssl python3-venv)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
