@@ -32,10 +32,17 @@ signed if legacy.allowed
 
 # METADATA
 # title: The patterns of the caller
-# description: A SPIFFE ID with its folders when it was proven by an SVID, or the word `local`.
+# description: |
+#   A SPIFFE ID with its folders when it was proven by an SVID, certificate or token; the id of an OIDC caller with its
+#   folders; or the word `local`.
 caller_patterns := patterns.covering(input.caller.id) if {
-	input.caller.kind == "x509-svid"
+	input.caller.kind in {"jwt-svid", "x509-svid"}
 	startswith(input.caller.id, "spiffe://")
+}
+
+caller_patterns := patterns.covering(input.caller.id) if {
+	input.caller.kind == "oidc"
+	startswith(input.caller.id, "oidc:")
 }
 
 caller_patterns := {"local"} if {
@@ -79,7 +86,10 @@ grants := object.union(
 		"config": granted_config,
 		"limits": granted_limits,
 	},
-	{"lifetime_s": seconds | count(lifetimes) > 0; seconds := min(lifetimes)},
+	object.union(
+		{"lifetime_s": seconds | count(lifetimes) > 0; seconds := min(lifetimes)},
+		{"native": true | some index in matching; data.witgate.grants[index].native == true},
+	),
 ) if {
 	count(matching) > 0
 }
@@ -198,3 +208,4 @@ warn contains reason if {
 }
 
 warn contains reason if some reason in legacy.warn
+warn contains reason if some reason in data.witgate.claims.warn

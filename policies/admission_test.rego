@@ -62,6 +62,34 @@ test_local_is_no_svid if {
 		with data.witgate.grants as [rule]
 }
 
+test_tokens if {
+	by_token := case({"kind": "jwt-svid", "id": shop}, shop, [])
+	admission.admit with input as by_token with data.witgate.signatures as signatures
+		with data.witgate.grants as [rule]
+	runner := "oidc:github/1234/5678"
+	by_issuer := case({"kind": "oidc", "id": runner}, runner, [])
+	every pattern in [runner, "oidc:github/1234/*", "oidc:github/*"] {
+		admission.admit with input as by_issuer with data.witgate.signatures as signatures
+			with data.witgate.grants as [object.union(rule, {"callers": [pattern]})]
+	}
+	every pattern in ["oidc:github/12/*", "oidc:gitlab/*", "oidc:github/1234", "local", "spiffe://prod.example/*"] {
+		not admission.admit with input as by_issuer with data.witgate.signatures as signatures
+			with data.witgate.grants as [object.union(rule, {"callers": [pattern]})]
+	}
+}
+
+test_a_kind_takes_no_name_of_another if {
+	every caller in [
+		{"kind": "oidc", "id": shop},
+		{"kind": "jwt-svid", "id": "oidc:github/1234/5678"},
+		{"kind": "x509-svid", "id": "oidc:github/1234/5678"},
+		{"kind": "other", "id": shop},
+	] {
+		not admission.admit with input as case(caller, caller.id, []) with data.witgate.signatures as signatures
+			with data.witgate.grants as [object.union(rule, {"callers": [shop, "oidc:github/*"]})]
+	}
+}
+
 test_caller_not_granted if {
 	every id in [
 		"spiffe://prod.example/ns",

@@ -1,11 +1,13 @@
 //! The path of one request, top to bottom: the only place that calls the stages in order.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use tracing::Instrument as _;
 
-use crate::case::{self, Case, DecisionFacts, Purpose, Reference, ReferenceFacts, Timestamp};
+use crate::case::{self, Case, DecisionFacts, Digest, Purpose, Reference, ReferenceFacts, Timestamp};
 use crate::gate::{Gate, Held};
-use crate::handover::Ticket;
+use crate::handover::{Pull, Ticket};
 use crate::identity::Caller;
 use crate::outage::NoAnswer;
 use crate::policy::Verdict;
@@ -22,19 +24,36 @@ pub struct Request {
 
 /// The question itself, as a door received it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Question")]
 pub struct Asked {
     /// The component's reference.
     pub reference: Reference,
     /// Who is to run it; the caller itself where absent.
-    #[serde(default)]
     pub host: Option<String>,
     /// Links to other components.
-    #[serde(default)]
     pub links: Vec<String>,
-    /// Decide and record, hand nothing over.
+    /// What an admission is for.
+    pub purpose: Purpose,
+}
+
+/// The body of `POST /v1/admissions`, which cannot ask for a pull: those come through the registry door.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    reference: Reference,
     #[serde(default)]
-    pub dry_run: bool,
+    host: Option<String>,
+    #[serde(default)]
+    links: Vec<String>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl From<Question> for Asked {
+    fn from(Question { reference, host, links, dry_run }: Question) -> Self {
+        let purpose = if dry_run { Purpose::DryRun } else { Purpose::Admission };
+        Self { reference, host, links, purpose }
+    }
 }
 
 impl Asked {
@@ -47,7 +66,12 @@ impl Asked {
 
     /// A question for `reference` alone.
     pub fn of(reference: Reference) -> Self {
-        Self { reference, host: None, links: Vec::new(), dry_run: false }
+        Self { reference, host: None, links: Vec::new(), purpose: Purpose::Admission }
+    }
+
+    /// May the caller fetch `reference` through the registry door?
+    pub fn to_pull(reference: Reference) -> Self {
+        Self { purpose: Purpose::Pull, ..Self::of(reference) }
     }
 
     /// Holds the limits above.
@@ -69,10 +93,6 @@ impl Asked {
         self.links.dedup();
         Ok(self)
     }
-
-    fn purpose(&self) -> Purpose {
-        if self.dry_run { Purpose::DryRun } else { Purpose::Admission }
-    }
 }
 
 /// What was answered. Both forms stand in the log before they exist.
@@ -82,8 +102,8 @@ pub enum Admission {
     Granted {
         /// What was decided and where it stands in the log.
         recorded: Held,
-        /// The ticket; none for a dry run.
-        ticket: Option<Ticket>,
+        /// What it gets.
+        handed: Handed,
     },
     /// It may not.
     Refused {
@@ -92,7 +112,26 @@ pub enum Admission {
     },
 }
 
+/// What an admitted caller gets, by the purpose of what it asked.
+#[derive(Clone, Debug)]
+pub enum Handed {
+    /// A dry run's answer.
+    Nothing,
+    /// The ticket of an admission.
+    Ticket(Ticket),
+    /// The grant of a pull.
+    Pull(Arc<Pull>),
+}
+
 impl Admission {
+    /// The ticket, if there is one.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        match self {
+            Self::Granted { handed: Handed::Ticket(ticket), .. } => Some(ticket),
+            _ => None,
+        }
+    }
+
     /// What was decided and where it stands in the log.
     pub fn recorded(&self) -> &Held {
         match self {
@@ -114,21 +153,21 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     let Request { caller, asked } = request;
     let asked = asked.bounded()?;
     if let Some(recorded) = gate.held(&caller, &asked, now) {
-        return gate.hand_over(recorded, now);
+        return gate.hand_over(recorded, now).await;
     }
 
     let artifact = gate.registry.resolve(&asked.reference, now).instrument(stage("registry")).await?;
     let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
     let who = [caller.facts().id.as_str(), host.as_str()];
     let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
-    let surface = surface::inspect(artifact.component().cloned()).instrument(stage("surface")).await?;
+    let surface = surface::inspect_all(artifact.components()).instrument(stage("surface")).await?;
     let case = Case {
         version: case::Version::V1,
         id: gate.next_id(now),
         time: now,
         scope: gate.scope.clone(),
         mode: gate.mode,
-        purpose: asked.purpose(),
+        purpose: asked.purpose,
         caller: caller.facts().clone(),
         host,
         links: asked.links.clone(),
@@ -143,10 +182,21 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     match recorded.decision.verdict() {
         Verdict::Admit(_) => {
             gate.hold(&caller, &asked, &recorded);
-            gate.hand_over(recorded, now)
+            gate.hand_over(recorded, now).await
         }
         Verdict::Refuse(_) => Ok(Admission::Refused { recorded }),
     }
+}
+
+/// Collects what a decision about `reference` will look at, and decides nothing: bytes are fetched, hashed and kept, evidence is
+/// verified and its verdicts remembered. Gives the artifact's digest.
+///
+/// # Errors
+/// As [`admit`]; nothing is recorded either way.
+pub async fn prefetch(gate: &Gate, reference: &Reference, now: Timestamp) -> Result<Digest, NoAnswer> {
+    let artifact = gate.registry.resolve(reference, now).instrument(stage("registry")).await?;
+    gate.evidence.collect(&artifact, &[], now).instrument(stage("evidence")).await?;
+    Ok(*artifact.digest())
 }
 
 /// A span named as the stage.

@@ -4,23 +4,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::admission::{About, Admission, Asked};
-use crate::audit::{self, Audit, Receipt};
-use crate::case::{Case, Digest, Evidence, Mode, Scope, Timestamp, TrustFacts, TrustKind};
+use crate::admission::{About, Admission, Asked, Handed};
+use crate::audit::{self, Audit, EventKind, Receipt};
+use crate::case::{Case, Digest, Evidence, Mode, Purpose, Repository, Scope, Timestamp, TrustFacts, TrustKind};
 use crate::config::Config;
 use crate::evidence::{self, Collector, Examination, Exhibit, Upkeep};
-use crate::handover::{self, Handover};
+use crate::handover::{self, Handover, NotHanded, Pulls, RowsError, Terms, Under, Unlogged, Used};
+// What the doors ask about, and are given.
+pub use crate::handover::{Attached, Found, Live, Part, PartKind, Pull};
 use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
 use crate::policy::{self, Decision, Policy, Verdict};
 use crate::registry::{self, Artifact, Registry};
+pub use crate::registry::{Attachment, Blob};
 
 /// How long an admission by digest is held, in seconds (facts of the field: Kyverno 60 min, connaisseur 30 s).
 pub const HOLD_DIGEST_S: i64 = 600;
 /// How many admissions are held at once; the least used go first.
 pub const HOLD_MAX: u64 = 65_536;
+/// How many uses of pull grants are on their way to the log at once.
+const USES_AT_ONCE: usize = 32;
 
 /// Everything one scope needs to answer requests.
 pub struct Gate {
@@ -38,6 +44,8 @@ pub struct Gate {
     pub audit: Audit,
     /// Bytes and ticket.
     pub handover: Handover,
+    /// Who may fetch what through the registry door.
+    pulls: Pulls,
     held: moka::sync::Cache<HoldKey, Held>,
     tag_life: Duration,
 }
@@ -59,6 +67,8 @@ pub struct Held {
     /// What it was about.
     pub about: Arc<About>,
     until: Timestamp,
+    /// When what was believed may no longer be, or [`HOLD_DIGEST_S`] are over: a digest stays what it is, whatever a tag does.
+    digest_until: Timestamp,
     /// What was believed: revoke or replace any of it, and nothing is answered from here.
     basis: Digest,
 }
@@ -67,11 +77,13 @@ impl Held {
     /// The decision as it was recorded just now.
     pub(crate) fn new(case: &Case, decision: Decision, receipt: Receipt) -> Self {
         let about = About { reference: case.reference.clone(), artifact: case.artifact.clone() };
+        let until = trusted_until(case);
         Self {
             decision: Arc::new(decision),
             receipt: Arc::new(receipt),
             about: Arc::new(about),
-            until: trusted_until(case),
+            until,
+            digest_until: until,
             basis: evidence::basis(&case.evidence.trust),
         }
     }
@@ -192,6 +204,15 @@ pub enum StartError {
     /// The handover stage.
     #[error(transparent)]
     Handover(#[from] handover::StartError),
+    /// The pull grants of the time before.
+    #[error("cannot take up the pull grants in `{path}`")]
+    Pulls {
+        /// Their database.
+        path: String,
+        /// Why.
+        #[source]
+        source: RowsError,
+    },
 }
 
 impl Gate {
@@ -208,6 +229,11 @@ impl Gate {
         let policy = Policy::load(&config.policy)?;
         let handover = Handover::open(&config.handover, data_dir, issuer)?;
         let audit = Audit::open(&config.audit, data_dir, now).await?;
+        // Behind the log's lock: one process at a time.
+        let pulls = Pulls::open(data_dir, config.scope.clone()).await.map_err(|source| StartError::Pulls {
+            path: data_dir.join(handover::PULLS_FILE).display().to_string(),
+            source,
+        })?;
         Ok(Self {
             scope: config.scope.clone(),
             mode: Mode::Enforce,
@@ -216,6 +242,7 @@ impl Gate {
             policy,
             audit,
             handover,
+            pulls,
             held: moka::sync::Cache::new(HOLD_MAX),
             tag_life: Duration::from_secs(config.registry.tag_life_s),
         })
@@ -231,7 +258,7 @@ impl Gate {
 
     /// An admission of the same caller, for the same question, that still holds.
     pub(crate) fn held(&self, caller: &Caller, asked: &Asked, now: Timestamp) -> Option<Held> {
-        if asked.dry_run {
+        if asked.purpose == Purpose::DryRun {
             return None;
         }
         let key = HoldKey { caller: caller.facts().clone(), asked: asked.clone() };
@@ -251,7 +278,7 @@ impl Gate {
         };
         let mut held = recorded.clone();
         held.until = held.until.min(later(held.receipt.committed_at(), life_s));
-        if !asked.dry_run && life_s > 0 {
+        if asked.purpose != Purpose::DryRun && life_s > 0 {
             self.held.insert(HoldKey { caller: caller.facts().clone(), asked: asked.clone() }, held);
         }
     }
@@ -279,22 +306,115 @@ impl Gate {
         if self.evidence.collector.still_believes(basis).is_err() {
             self.held.invalidate_all();
             self.handover.withdraw_all();
+            self.pulls.lapse_all();
         }
     }
 
-    /// Makes the ticket of a recorded admission.
+    /// Makes of a recorded admission what is handed over for its purpose: a ticket, a pull grant, nothing.
     ///
     /// # Errors
     /// An outage of the gateway itself when grant and receipt do not belong together: a bug, and nobody is admitted. An
     /// outage of the trust when it was replaced since the decision.
-    pub(crate) fn hand_over(&self, recorded: Held, now: Timestamp) -> Result<Admission, NoAnswer> {
+    pub(crate) async fn hand_over(&self, recorded: Held, now: Timestamp) -> Result<Admission, NoAnswer> {
         let Verdict::Admit(grant) = recorded.decision.verdict() else { return Ok(Admission::Refused { recorded }) };
-        let ticket = self
-            .handover
-            .ticket(grant, &recorded.receipt, now)
-            .map_err(|fault| NoAnswer::Outage(Outage::new(Peer::Internal, "making the ticket").because(fault)))?;
-        // Asked after the ticket is live: one made before a swap is withdrawn with it, one made after is not handed out.
+        let failed = |fault| Outage::new(Peer::Internal, "handing over what was admitted").because(fault);
+        let handed = match grant.purpose() {
+            Purpose::DryRun => Handed::Nothing,
+            Purpose::Admission => {
+                let ticket = self.handover.ticket(grant, &recorded.receipt, now).map_err(failed)?;
+                ticket.map_or(Handed::Nothing, Handed::Ticket)
+            }
+            Purpose::Pull => {
+                let terms = Terms { until: recorded.digest_until, trust: recorded.basis };
+                let pull = self.pulls.grant(grant, &recorded.receipt, terms).await.map_err(failed)?;
+                pull.map_or(Handed::Nothing, Handed::Pull)
+            }
+        };
+        // Asked after it is live: what was made before a swap is withdrawn with it, what is made after is not handed out.
         self.evidence.collector.still_believes(recorded.basis)?;
-        Ok(Admission::Granted { ticket, recorded })
+        Ok(Admission::Granted { handed, recorded })
+    }
+
+    /// What `caller` may do with a digest in `repository` now.
+    pub fn pull_found(
+        &self,
+        caller: &Caller,
+        repository: &Repository,
+        digest: &Digest,
+        kind: PartKind,
+        now: Timestamp,
+    ) -> Found {
+        self.pulls.find(caller.facts(), repository, digest, kind, &self.under(now))
+    }
+
+    /// What `caller` was admitted to in `repository`, whatever it is.
+    pub fn pull_found_any(&self, caller: &Caller, repository: &Repository, now: Timestamp) -> Found {
+        self.pulls.find_any(caller.facts(), repository, &self.under(now))
+    }
+
+    /// Lets what is attached to an admitted artifact be fetched under its grant.
+    pub fn pull_attach(&self, live: &Live, attached: Vec<Attached>) {
+        self.pulls.attach(live, attached);
+    }
+
+    /// The part of a pull grant that was just made, if it is live and covers the digest.
+    pub fn pull_live(&self, pull: &Arc<Pull>, digest: &Digest, kind: PartKind, now: Timestamp) -> Option<Live> {
+        self.pulls.live(pull, digest, kind, &self.under(now))
+    }
+
+    /// Asked last before `bytes` bytes are sent: whether what was decided still holds, and whether it can be recorded.
+    ///
+    /// # Errors
+    /// An outage of the trust when the decision holds no longer, of the log when it does not take the uses: nothing is sent.
+    pub fn pull_hand_out(&self, live: &Live, bytes: u64, now: Timestamp) -> Result<(), Outage> {
+        self.pulls.hand_out(live, bytes, &self.under(now)).map_err(|not_handed| match not_handed {
+            NotHanded::Lapsed => self.pull_lapsed(),
+            NotHanded::Unlogged(fault) => {
+                Outage::new(Peer::Audit, "recording what is fetched on pull grants").because(fault)
+            }
+        })
+    }
+
+    /// What a caller is told when a pull grant ended between its decision and the first byte.
+    pub fn pull_lapsed(&self) -> Outage {
+        Outage::new(Peer::TrustRoot, "handing over what was decided a moment ago")
+            .because(NotHanded::Lapsed)
+            .with_hint("ask again: it is decided anew")
+    }
+
+    /// Writes into the log what was used of pull grants since the last time, one entry for each decision.
+    ///
+    /// # Errors
+    /// The log does not take them: from now on nothing is fetched on any pull grant until it does.
+    pub async fn log_uses(&self, now: Timestamp) -> Result<(), Outage> {
+        let waiting = self.pulls.unlogged();
+        for some in waiting.chunks(USES_AT_ONCE) {
+            let recorded = some.iter().map(|(decision, used)| async move {
+                let Used { manifests, blobs, bytes, from, to } = used;
+                let detail = json!({
+                    "decision": decision, "manifests": manifests, "blobs": blobs, "bytes": bytes, "from": from, "to": to,
+                });
+                self.audit.event(EventKind::GrantUse, detail, now).await?;
+                self.pulls.logged(*decision, used);
+                Ok(())
+            });
+            let failed = futures::future::join_all(recorded).await.into_iter().find_map(Result::err);
+            if let Some(outage) = failed {
+                self.pulls.log_takes(Err(Unlogged));
+                return Err(outage);
+            }
+        }
+        self.pulls.log_takes(Ok(()));
+        Ok(())
+    }
+
+    /// Closes what is open on disk: nothing is handed over from now on.
+    pub async fn close(&self) {
+        self.pulls.close().await;
+        self.audit.close().await;
+    }
+
+    fn under(&self, now: Timestamp) -> Under {
+        Under { now, policy: self.policy.facts().digest, trust: self.evidence.collector.standing().basis() }
     }
 }

@@ -7,9 +7,11 @@ pub mod audit;
 pub mod case;
 pub mod cli;
 pub mod config;
+pub mod credential;
 #[cfg(feature = "dev")]
 pub mod dev;
 pub mod doors;
+mod egress;
 pub mod evidence;
 pub mod gate;
 pub mod handover;

@@ -9,6 +9,8 @@ use std::time::Duration;
 pub enum Peer {
     /// An OCI registry, by its configured name.
     Registry(String),
+    /// The object store that replicas share, by its configured URL.
+    Store(String),
     /// The SPIFFE Workload API or the files that stand for it.
     Identity,
     /// The trusted root that evidence is checked against.
@@ -24,11 +26,12 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The peer's kind as one stable word: `registry`, `identity`, `trust-root`, `revocations`, `policy`, `audit`,
+    /// The peer's kind as one stable word: `registry`, `store`, `identity`, `trust-root`, `revocations`, `policy`, `audit`,
     /// `internal`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Registry(_) => "registry",
+            Self::Store(_) => "store",
             Self::Identity => "identity",
             Self::TrustRoot => "trust-root",
             Self::Revocations => "revocations",
@@ -43,6 +46,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry(name) => write!(f, "registry `{name}`"),
+            Self::Store(name) => write!(f, "store `{name}`"),
             Self::TrustRoot => f.write_str("trust root"),
             Self::Revocations => f.write_str("revocation list"),
             Self::Audit => f.write_str("audit log"),
@@ -51,7 +55,7 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A peer failed: nobody is admitted, HTTP says 503, the command line exits 3.
+/// A peer failed: nobody is admitted, HTTP says 503 (429 where the peer said to wait), the command line exits 3.
 ///
 /// `Display` says what was being done, never the source's text; print the chain once, at the edge.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub struct Outage {
     pub doing: String,
     /// What was expected and what to do, if there is something to say.
     pub hint: Option<String>,
+    /// How long the peer said to wait, where it said so: HTTP says 429 then.
+    pub retry_after: Option<Duration>,
     /// The fault underneath.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -69,13 +75,20 @@ pub struct Outage {
 impl Outage {
     /// An outage of `peer` while `doing` something.
     pub fn new(peer: Peer, doing: impl Into<String>) -> Self {
-        Self { peer, doing: doing.into(), hint: None, source: None }
+        Self { peer, doing: doing.into(), hint: None, retry_after: None, source: None }
     }
 
     /// The same outage with the fault underneath.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// The same outage of a peer that said to wait.
+    #[must_use]
+    pub fn again_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
         self
     }
 
@@ -137,7 +150,7 @@ pub enum NoAnswer {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// A peer failed: 503, exit 3.
+    /// A peer failed: 503, or 429 where it said to wait; exit 3.
     #[error(transparent)]
     Outage(#[from] Outage),
 }

@@ -146,6 +146,13 @@ fn metrics() -> Result<PrometheusHandle, StartError> {
     metrics::describe_counter!("witgate_outages_total", "Requests without an answer, by the peer that failed.");
     metrics::describe_counter!("witgate_refusal_reasons_total", "Reasons of refusals, by code.");
     metrics::describe_counter!("witgate_component_bytes_total", "Component bytes handed over.");
+    metrics::describe_counter!("witgate_store_reads_total", "Cached blobs read, from memory or from disk.");
+    metrics::describe_counter!(
+        "witgate_store_altered_total",
+        "Cached blobs whose bytes were altered on disk, set aside."
+    );
+    metrics::describe_counter!("witgate_store_scrubbed_bytes_total", "Cached bytes hashed again in the background.");
+    metrics::describe_gauge!("witgate_store_bytes", "Cached bytes, in memory and on disk.");
     metrics::describe_counter!(
         "witgate_evidence_refresh_errors_total",
         "Looks at a trust root or the revocation list that brought nothing usable, by name."

@@ -74,6 +74,9 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
                 size_bytes: component.len() as u64,
                 media_type: "application/wasm".into(),
             }),
+            components: Vec::new(),
+            carried: Vec::new(),
+            native: None,
             defects: Vec::new(),
         },
         evidence: Evidence {

@@ -108,6 +108,15 @@ fn a_node_is_looked_at_below_its_root() {
     let (_, findings) = doctor(home.path(), &["--config", &config, "--root", &node, "--witgate", "witgate.example"]);
     assert_eq!(levels(&findings, "containerd-unguarded"), ["wrong"], "{findings:#?}");
     assert_eq!(levels(&findings, "registries-unguarded"), ["wrong"], "{findings:#?}");
+    // So does the name that clients know the registry listener by.
+    let named = "[listen]\ncallers = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
+                 [listen.registry]\naddress = \"127.0.0.1:0\"\nurl = \"https://witgate.example\"\n";
+    let config = write(&home.path().join("named.toml"), named);
+    let (code, findings) = doctor(home.path(), &["--config", &config, "--root", &node, "--upstream", "ghcr.io"]);
+    assert_eq!((code, levels(&findings, "registries-mirror")), (Some(1), vec!["wrong"]), "{findings:#?}");
+    assert_eq!(levels(&findings, "listen"), ["ok"; 3], "{findings:#?}");
+    let hosts = findings.iter().find(|finding| finding["check"] == "containerd-server").unwrap();
+    assert!(hosts["fix"]["paste"].as_str().unwrap().starts_with("server = \"https://witgate.example\"\n"), "{hosts:#}");
     // And nobody knows what a mirror is without witgate.
     let output = run(home.path(), &["doctor", "--root", &node]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

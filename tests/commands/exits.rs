@@ -81,6 +81,10 @@ fn what_does_not_start_says_what_to_do() {
         ("[[evidence.roots]]\nname = \"x\"\ntrusted_root = \"nowhere.json\"\n", "nowhere.json"),
         ("[policy]\ndir = \"nowhere\"\n", "nowhere"),
         ("[identity]\ntrust_domains = []\ncallers = []\n", "trust_domains"),
+        // An identity that proves nobody is not none: nobody becomes `local` by it.
+        ("[identity]\ncallers = [\"oidc:ci/*\"]\n", "trust_domains"),
+        ("[identity]\ntrust_domains = [\"a.example\"]\ncallers = [\"spiffe://a.example\"]\n", "found 0"),
+        ("[listen.registry]\naddress = \"0.0.0.0:0\"\n", "tokens are secrets"),
     ] {
         let file = home.path().join("witgate.toml");
         std::fs::write(&file, text).unwrap();

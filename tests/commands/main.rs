@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod conformance;
+mod credential;
 mod demo;
 mod doctor;
+mod egress;
 mod exits;
 mod keys;
 mod kill;

@@ -9,6 +9,7 @@ mod evidence;
 mod keys;
 mod mutation;
 mod targets;
+mod tokens;
 mod wascap;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -16,6 +16,7 @@ use witgate::case::{Case, Digest, Finding, Reference, Surface, Timestamp, Verdic
 use witgate::dev::components::{self, hostile};
 use witgate::dev::deployment::{ISSUER, SIGNER};
 use witgate::dev::wascap::{SECTION, embed};
+use witgate::doors::http::oci::path::{Target as DoorTarget, What};
 use witgate::evidence::RevocationList;
 use witgate::evidence::fuzzing as evidence_fuzzing;
 use witgate::identity::SpiffeIdPattern;
@@ -35,6 +36,9 @@ use crate::evidence::{
     predicates, revocation_list, revocations,
 };
 use crate::keys::{authority_chain, authority_chains, encrypted_key, encrypted_keys, key_file, key_files};
+use crate::tokens::{
+    KEYS, authorization, authorizations, caller_pattern, discovery, discovery_document, honest_tokens, jwks, token,
+};
 use crate::wascap::{
     account, honest_token, nkey, provider_archive, provider_archives, signed_components, verified_token,
     wascap_component, wascap_token,
@@ -97,6 +101,11 @@ pub fn all() -> Vec<Target> {
         target("trust-policy", 2, trust_policy, vec![LOG.policy.clone().into_bytes()]),
         target("vkey", 1, vkey, texts(&[&LOG.vkey])),
         target("log-entry", 2, log_entry, vec![LOG.entry.clone()]),
+        target("token", 4, token, honest_tokens()),
+        target("jwks", 4, jwks, vec![KEYS.jwks.clone().into_bytes()]),
+        target("discovery", 200, discovery, vec![discovery_document()]),
+        target("authorization", 1, authorization, authorizations()),
+        target("caller-pattern", 1, caller_pattern, texts(&["oidc:ci/acme/*", "oidc:ci/*", "oidc:ci/acme/build"])),
         target("spiffe-pattern", 1, spiffe_pattern, texts(&patterns)),
         target(
             "pem-key",
@@ -110,11 +119,42 @@ pub fn all() -> Vec<Target> {
         target("revocation-list", 3, revocation_list, vec![revocations()]),
         target("admission-request", 1, admission_request, vec![asked.to_string().into_bytes()]),
         target("case", 40, decided_case, vec![honest_case()]),
+        target("door-path", 1, door_path, texts(&DOOR_PATHS)),
     ]
+}
+
+/// Paths of the registry door, with their queries.
+const DOOR_PATHS: [&str; 5] = [
+    "/v2/ghcr.io/acme/cart/manifests/1.4",
+    "/v2/acme/cart/blobs/sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855?ns=ghcr.io",
+    "/v2/ghcr.io/acme/cart/tags/list?n=10&last=1.4",
+    "/v2/ghcr.io/a/referrers/sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855?artifactType=a%2Fb",
+    "/v2/ghcr.io/x/manifests/y/manifests/1",
+];
+
+/// What is taken is of the one upstream there is, and its name is the one that references have.
+fn door_path(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+    let Ok(target) = DoorTarget::parse(path, query, |name| name == "ghcr.io") else { return };
+    assert_eq!(target.repository.registry(), "ghcr.io");
+    let name = target.repository.name().to_owned();
+    assert!(!name.contains("..") && !name.contains("//") && !name.contains('%') && !name.starts_with('/'), "{name}");
+    let reference: Reference = format!("ghcr.io/{name}:1").parse().expect("a repository makes references");
+    assert_eq!(reference.repository(), name);
+    match target.what {
+        What::Tag(reference) => assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference),
+        What::Manifest(_) | What::Blob(_) | What::Tags(_) | What::Referrers { .. } => {}
+    }
 }
 
 /// Fails where an honest input is refused.
 pub fn honest_inputs_are_believed() {
+    crate::tokens::honest_inputs_are_believed();
+    for text in DOOR_PATHS {
+        let (path, query) = text.split_once('?').map_or((text, None), |(path, query)| (path, Some(query)));
+        assert!(DoorTarget::parse(path, query, |name| name == "ghcr.io").is_ok(), "{text}");
+    }
     assert!(fuzzing::manifest(&manifest(), OCI_MANIFEST).is_ok());
     assert_eq!(fuzzing::claimed_imports(&claims(), &Digest::of(b"x")).unwrap().unwrap().len(), 1);
     assert_eq!(fuzzing::index(&index()), (1, 0));

@@ -193,7 +193,9 @@ async fn a25_2_a_registry_that_does_not_show_a_tag_is_an_outage() {
     let pushed = unsigned(&world, "hidden").await;
     sign(&world, &pushed, &[world.deployment.sigstore.sign_legacy(request(pushed.manifest)).unwrap()]).await;
     let registry = &world.deployment.registry;
-    let status = |code| Fault::Status { code, body: Bytes::from_static(b"<html>no</html>"), headers: Vec::new() };
+    // What comes next may come at once: otherwise one 429 would speak for all that follow.
+    let headers = || vec![("retry-after".into(), "0".into())];
+    let status = |code| Fault::Status { code, body: Bytes::from_static(b"<html>no</html>"), headers: headers() };
     for tag in [signatures_tag(&pushed.manifest), attestations_tag(&pushed.manifest)] {
         for fault in [
             status(401),
@@ -206,7 +208,8 @@ async fn a25_2_a_registry_that_does_not_show_a_tag_is_an_outage() {
             Fault::Redirect { location: "http://169.254.169.254/".into(), status: 307 },
         ] {
             registry.inject(Rule::new(Match::on(Target::Manifest).tag(tag.clone()), fault.clone()));
-            let reply = world.not_recorded(json!({"reference": pushed.reference}), 503).await;
+            let told = if matches!(fault, Fault::Status { code: 429, .. }) { 429 } else { 503 };
+            let reply = world.not_recorded(json!({"reference": pushed.reference}), told).await;
             assert_eq!(reply.body["peer"], "registry", "{fault:?}: {}", reply.body);
             registry.heal();
         }

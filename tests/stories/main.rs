@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on has failed")]
 
 mod admission;
+mod artifact_kinds;
 mod attestations;
 mod audit;
 mod bad_input;
@@ -15,6 +16,13 @@ mod keys;
 mod legacy;
 mod outage;
 mod outage_elsewhere;
+mod pull;
+mod pull_ahead;
+mod pull_crowd;
+mod pull_errors;
+mod pull_grants;
+mod pull_lists;
 mod ticket;
+mod tokens;
 mod trust;
 mod wascap;

@@ -1,5 +1,6 @@
 //! The world of the stories: a deployment in a folder of its own, asked by callers over real sockets.
 
+mod door;
 mod log;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use witgate::dev::registry::push::Pushed;
 use witgate::dev::spiffe::{Answer, Issued, Leaf, WorkloadApi};
 use witgate::identity::{Identity, Settings};
 
+pub use door::{ALIAS, LocalDoor, door_path};
 pub use log::rejected;
 pub use witgate::dev::components;
 
@@ -147,6 +149,8 @@ impl Caller {
             callers: vec![deployment::gateway_id()],
             workload_api: Some(workload_api.to_owned()),
             files: None,
+            jwt_svid: None,
+            oidc: std::collections::BTreeMap::new(),
             sync_timeout_ms: 5_000,
         };
         let identity = Arc::new(Identity::start(&settings).await?);

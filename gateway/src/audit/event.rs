@@ -46,6 +46,8 @@ kinds! {
     ExemptionGrant = "exemption.grant",
     /// An exemption ended.
     ExemptionExpire = "exemption.expire",
+    /// What was fetched on a pull grant, counted over an interval.
+    GrantUse = "grant.use",
     /// Break-glass was used.
     Breakglass = "breakglass",
     /// A hold was placed on records.

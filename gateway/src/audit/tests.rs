@@ -84,6 +84,9 @@ pub(super) fn case() -> Case {
                 size_bytes: 4096,
                 media_type: "application/wasm".into(),
             }),
+            components: Vec::new(),
+            carried: Vec::new(),
+            native: None,
             defects: Vec::new(),
         },
         evidence: Evidence {

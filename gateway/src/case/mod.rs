@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use self::attested::Attested;
 pub use self::candidate::{Candidate, CandidateContent, Candidates, CosignLayer};
-pub use self::reference::{Reference, ReferenceError};
+pub use self::reference::{Reference, ReferenceError, Repository};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,13 +100,15 @@ impl Mode {
 }
 
 /// What the decision is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
     /// Hand over when admitted.
     Admission,
     /// Decide and record, hand nothing over.
     DryRun,
+    /// Let the caller fetch the artifact through the registry door; no ticket is made.
+    Pull,
 }
 
 /// Who asks.
@@ -115,7 +117,7 @@ pub enum Purpose {
 pub struct Caller {
     /// How the caller was proven.
     pub kind: CallerKind,
-    /// The SPIFFE ID, or `local`.
+    /// The SPIFFE ID, `oidc:ISSUER/…` as the issuer's rule makes it of the token's claims, or `local`.
     pub id: String,
     /// The SPIFFE trust domain, if there is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -128,6 +130,10 @@ pub struct Caller {
 pub enum CallerKind {
     /// A TLS client certificate that is an X.509-SVID.
     X509Svid,
+    /// A token that is a JWT-SVID.
+    JwtSvid,
+    /// A token of an OpenID Connect issuer that the configuration names.
+    Oidc,
     /// No identity is configured: everyone on loopback is `local`.
     Local,
 }
@@ -174,6 +180,17 @@ pub struct ArtifactFacts {
     /// The component layer, if there is exactly one that witgate takes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub component: Option<ComponentFacts>,
+    /// The components of an application of several layers, in order; there is no `component` then, and each is part of the
+    /// surface.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub components: Vec<ComponentFacts>,
+    /// What an application has beside its components: files, archives of files, its description. Hashed, not looked into.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub carried: Vec<LayerFacts>,
+    /// Native code, such as a wasmCloud provider archive, in place of a component: nobody knows what it touches, and it is
+    /// refused unless policy grants `native`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub native: Option<LayerFacts>,
     /// What is wrong with it; the floor refuses each.
     pub defects: Vec<Defect>,
 }
@@ -197,6 +214,19 @@ pub struct ConfigFacts {
 #[serde(deny_unknown_fields)]
 pub struct ComponentFacts {
     /// The layer's digest: what a ticket is about.
+    #[schemars(with = "String")]
+    pub digest: Digest,
+    /// The layer's size in bytes.
+    pub size_bytes: u64,
+    /// The layer's media type.
+    pub media_type: String,
+}
+
+/// A layer that is no component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LayerFacts {
+    /// The layer's digest.
     #[schemars(with = "String")]
     pub digest: Digest,
     /// The layer's size in bytes.

@@ -19,7 +19,7 @@ pub struct Reference {
 
 impl Reference {
     /// The longest reference that is parsed, in bytes (distribution-spec: host and name at most 255).
-    pub const MAX_BYTES: usize = 255 + 1 + 128 + 1 + 71;
+    pub const MAX_BYTES: usize = MAX_NAME_BYTES + 1 + 128 + 1 + 71;
 
     /// The registry as written: `ghcr.io`, `127.0.0.1:5000`.
     pub fn registry(&self) -> &str {
@@ -52,6 +52,76 @@ impl fmt::Display for Reference {
             write!(f, "@{digest}")?;
         }
         Ok(())
+    }
+}
+
+/// A repository of one registry: what `REGISTRY/REPOSITORY` in front of a tag or digest names.
+///
+/// ```text
+/// ghcr.io/acme/cart
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Repository {
+    registry: String,
+    name: String,
+}
+
+impl Repository {
+    /// The repository `name` of `registry`.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Registry`] or [`ReferenceError::Repository`].
+    pub fn new(registry: &str, name: &str) -> Result<Self, ReferenceError> {
+        if !is_registry(registry) {
+            return Err(ReferenceError::Registry);
+        }
+        if !is_repository(name) || registry.len() + 1 + name.len() > MAX_NAME_BYTES {
+            return Err(ReferenceError::Repository);
+        }
+        Ok(Self { registry: registry.to_owned(), name: name.to_owned() })
+    }
+
+    /// The registry: `ghcr.io`.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The name in it: `acme/cart`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A reference to what `tag` names here.
+    ///
+    /// # Errors
+    /// [`ReferenceError::Tag`].
+    pub fn at_tag(&self, tag: &str) -> Result<Reference, ReferenceError> {
+        if !is_tag(tag) {
+            return Err(ReferenceError::Tag);
+        }
+        let Self { registry, name } = self.clone();
+        Ok(Reference { registry, repository: name, tag: Some(tag.to_owned()), digest: None })
+    }
+
+    /// A reference to `digest` here.
+    pub fn at_digest(&self, digest: Digest) -> Reference {
+        let Self { registry, name } = self.clone();
+        Reference { registry, repository: name, tag: None, digest: Some(digest) }
+    }
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.name)
+    }
+}
+
+impl FromStr for Repository {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (registry, name) = text.split_once('/').ok_or(ReferenceError::NoRegistry)?;
+        Self::new(registry, name)
     }
 }
 
@@ -97,24 +167,14 @@ impl FromStr for Reference {
             Some((repository, tag)) => (repository, Some(tag)),
             None => (rest, None),
         };
-        if !is_registry(registry) {
-            return Err(ReferenceError::Registry);
-        }
-        if !is_repository(repository) || registry.len() + 1 + repository.len() > 255 {
-            return Err(ReferenceError::Repository);
-        }
+        let Repository { registry, name: repository } = Repository::new(registry, repository)?;
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(ReferenceError::Tag);
         }
         if tag.is_none() && digest.is_none() {
             return Err(ReferenceError::NoTagOrDigest);
         }
-        Ok(Self {
-            registry: registry.to_owned(),
-            repository: repository.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(Self { registry, repository, tag: tag.map(str::to_owned), digest })
     }
 }
 
@@ -129,6 +189,9 @@ impl<'de> Deserialize<'de> for Reference {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+/// The longest registry and repository together, in bytes (distribution-spec, "Pulling manifests": host and name).
+const MAX_NAME_BYTES: usize = 255;
 
 /// `localhost`, a name with a dot, an IPv4 address or `[v6]`, each with an optional port: never a bare word, which would
 /// read as the first part of a repository.
@@ -237,6 +300,12 @@ mod tests {
     proptest! {
         #[test]
         fn printing_a_parsed_reference_gives_the_same_text(text in "[a-z0-9.:/@_\\[\\]-]{0,40}") {
+            if let Ok(repository) = text.parse::<Repository>() {
+                prop_assert_eq!(repository.to_string(), text.clone());
+                let digest = Digest::of(b"");
+                prop_assert_eq!(repository.at_digest(digest).to_string(), format!("{text}@{digest}"));
+                prop_assert_eq!(repository.at_tag("1").unwrap().to_string(), format!("{text}:1"));
+            }
             if let Ok(reference) = text.parse::<Reference>() {
                 prop_assert_eq!(reference.to_string(), text);
             }

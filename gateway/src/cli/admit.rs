@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Global, Output, answer};
 use crate::admission::{self, Admission, Asked, Request};
-use crate::case::{Reference, Timestamp};
+use crate::case::{Purpose, Reference, Timestamp};
 use crate::gate::Gate;
 use crate::identity::Caller;
 use crate::outage::{Outage, Peer};
@@ -32,7 +32,8 @@ pub(crate) struct Args {
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let asked = Asked { dry_run: args.dry_run, ..Asked::of(args.reference) };
+    let purpose = if args.dry_run { Purpose::DryRun } else { Purpose::Admission };
+    let asked = Asked { purpose, ..Asked::of(args.reference) };
     let answer = match args.server {
         Some(server) => ask(&server, &asked).await?,
         None => decide(global, asked).await?,
@@ -51,7 +52,7 @@ async fn decide(global: &Global, asked: Asked) -> anyhow::Result<Answer> {
     let now = Timestamp::now();
     let gate = Gate::open(&config, "local".into(), now).await?;
     let answered = admission::admit(&gate, Request { caller: Caller::local(), asked }, now).await;
-    gate.audit.close().await;
+    gate.close().await;
     let admission = answered?;
     let recorded = admission.recorded();
     let decision = recorded.decision.facts();
@@ -65,7 +66,7 @@ async fn decide(global: &Global, asked: Asked) -> anyhow::Result<Answer> {
         "grants": decision.grants,
         "receipt": {"origin": recorded.receipt.origin(), "index": recorded.receipt.index()},
     });
-    if let (Admission::Granted { ticket: Some(ticket), .. }, Some(members)) = (&admission, answer.as_object_mut()) {
+    if let (Some(ticket), Some(members)) = (admission.ticket(), answer.as_object_mut()) {
         members.insert("ticket".into(), ticket.envelope().clone());
     }
     Ok(match admission {
@@ -80,7 +81,7 @@ async fn ask(server: &Url, asked: &Asked) -> anyhow::Result<Answer> {
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
     let response = client
         .post(url)
-        .json(&json!({"reference": asked.reference, "dry_run": asked.dry_run}))
+        .json(&json!({"reference": asked.reference, "dry_run": asked.purpose == Purpose::DryRun}))
         .send()
         .await
         .map_err(|fault| failed("asking").because(fault).with_hint("start it with `witgate serve`"))?;

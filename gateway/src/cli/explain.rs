@@ -50,6 +50,15 @@ fn explanation(record: &Record, case: &Case, decision: &DecisionFacts) -> String
     if let Some(component) = &case.artifact.component {
         let _ = writeln!(text, "  component  {} ({} bytes)", component.digest, component.size_bytes);
     }
+    for component in &case.artifact.components {
+        let _ = writeln!(text, "  component  {} ({} bytes)", component.digest, component.size_bytes);
+    }
+    for layer in &case.artifact.carried {
+        let _ = writeln!(text, "  carried    {} ({} bytes)", layer.digest, layer.size_bytes);
+    }
+    if let Some(native) = &case.artifact.native {
+        let _ = writeln!(text, "  native     {} ({} bytes)", native.digest, native.size_bytes);
+    }
     let policy = &decision.policy;
     let _ = writeln!(text, "  policy     {} revision {} ({})", policy.name, policy.revision, policy.digest.short());
     if !decision.reasons.is_empty() {

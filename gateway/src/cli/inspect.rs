@@ -94,9 +94,13 @@ async fn fetch(text: &str, global: &Global) -> anyhow::Result<Bytes> {
     match artifact.component() {
         Some(bytes) => Ok(bytes.clone()),
         None => {
-            let defects: Vec<String> =
-                artifact.facts().defects.iter().map(|defect| format!("{}: {}", defect.code, defect.detail)).collect();
-            bail!("`{reference}` holds no component: {}", defects.join("; "))
+            let facts = artifact.facts();
+            let defects = facts.defects.iter().map(|defect| format!("{}: {}", defect.code, defect.detail));
+            let native = facts.native.iter().map(|native| format!("it is native code (`{}`)", native.media_type));
+            let several = Some(facts.components.len()).filter(|count| *count > 0);
+            let several = several.map(|count| format!("it is an application of {count}: pull it and inspect each"));
+            let why: Vec<String> = defects.chain(native).chain(several).collect();
+            bail!("`{reference}` holds no single component: {}", why.join("; "))
         }
     }
 }

@@ -199,7 +199,7 @@ fn not_started(error: &anyhow::Error) -> Option<&gate::StartError> {
 fn exit_code(error: &anyhow::Error) -> u8 {
     let no_answer = |answer: &NoAnswer| !matches!(answer, NoAnswer::Unprocessable { .. });
     let outage = error.chain().any(|source| {
-        source.is::<Outage>()
+        outage_of(source).is_some()
             || source.is::<audit::StartError>()
             || source.downcast_ref::<NoAnswer>().is_some_and(no_answer)
     });
@@ -211,6 +211,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     if outage || no_log || no_peer { 3 } else { 2 }
 }
 
+/// An outage, also one that its error keeps boxed.
+fn outage_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Outage> {
+    error.downcast_ref().or_else(|| error.downcast_ref::<Box<Outage>>().map(AsRef::as_ref))
+}
+
 /// The next thing to do.
 fn hint(error: &anyhow::Error) -> Option<String> {
     match (not_started(error), error.downcast_ref()) {
@@ -218,6 +223,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         (Some(gate::StartError::Evidence(fault)), _) => return fault.hint().map(Into::into),
         (Some(gate::StartError::Policy(fault)), _) => return Some(fault.hint().into()),
         (Some(gate::StartError::Handover(fault)), _) => return Some(fault.hint()),
+        (Some(gate::StartError::Pulls { .. }), _) => {
+            return Some("take the file away: callers then ask for manifests again, and nothing else is lost".into());
+        }
         (_, Some(service::StartError::Identity(fault))) => return fault.hint().map(Into::into),
         (_, Some(service::StartError::Record(fault))) => return fault.hint.clone(),
         _ => {}
@@ -238,7 +246,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(fault) = source.downcast_ref::<evidence::KeyFault>() {
             return Some(fault.hint().into());
         }
-        if let Some(outage) = source.downcast_ref::<Outage>() {
+        if let Some(outage) = outage_of(source) {
             return outage.hint.clone();
         }
         if let Some(answer) = source.downcast_ref::<NoAnswer>() {
@@ -254,8 +262,14 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         if let Some(service::StartError::Listen { .. }) = source.downcast_ref() {
             return Some("choose another address with `--listen` or `listen.callers`".into());
         }
-        if let Some(ConfigError::OpenListener { .. }) = source.downcast_ref() {
-            return Some("configure `[identity]`, or listen on 127.0.0.1".into());
+        match source.downcast_ref() {
+            Some(ConfigError::OpenListener { .. }) => {
+                return Some("configure `[identity]` with an SVID, or listen on 127.0.0.1".into());
+            }
+            Some(ConfigError::Registry { .. }) => {
+                return Some("see `[listen.registry]` in witgate.example.toml and docs/identity.md".into());
+            }
+            _ => {}
         }
         None
     })

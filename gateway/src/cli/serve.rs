@@ -38,9 +38,16 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
         Output::Text => {
             println!("callers {}", service.callers_url());
             println!("administration {}", service.administration_url());
+            if let Some(url) = service.registry_url() {
+                println!("registry {url}");
+            }
         }
         Output::Json => {
-            println!("{}", json!({"callers": service.callers_url(), "administration": service.administration_url()}));
+            let (callers, administration) = (service.callers_url(), service.administration_url());
+            println!(
+                "{}",
+                json!({"callers": callers, "administration": administration, "registry": service.registry_url()})
+            );
         }
     }
     if config.identity.is_none() {

@@ -90,8 +90,10 @@ impl Standing {
         for digest in artifact.indexes.iter().chain([&artifact.digest]) {
             found.extend(list.artifact(digest).map(|why| defect(digest.to_string(), why)));
         }
-        if let Some(component) = &artifact.component {
-            found.extend(list.component(&component.digest).map(|why| defect(component.digest.to_string(), why)));
+        let ArtifactFacts { component, components, carried, native, .. } = artifact;
+        let layers = carried.iter().chain(native).map(|layer| &layer.digest);
+        for digest in component.iter().chain(components).map(|component| &component.digest).chain(layers) {
+            found.extend(list.component(digest).map(|why| defect(digest.to_string(), why)));
         }
         for id in who {
             found.extend(list.caller(id).map(|why| defect((*id).to_owned(), why)));

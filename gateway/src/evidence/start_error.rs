@@ -100,7 +100,7 @@ pub enum StartError {
         /// The root's name.
         name: String,
         /// What was asked.
-        source: Outage,
+        source: Box<Outage>,
     },
     /// The trusted root was replaced by a newer one before.
     #[error("the trusted root `{name}` (`{digest}`) was replaced before: an older one came back")]

@@ -185,7 +185,7 @@ impl Repository {
 
     /// What does not start without it.
     pub(super) fn missing(&self, fault: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartError {
-        StartError::Tuf { name: self.name.clone(), source: self.outage(fault) }
+        StartError::Tuf { name: self.name.clone(), source: Box::new(self.outage(fault)) }
     }
 }
 

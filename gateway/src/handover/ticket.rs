@@ -10,7 +10,7 @@ use witgate_host_hook::ticket::{self, CLOCK_SKEW_S, MAX_ENVELOPE_BYTES, MAX_LIFE
 use super::live::{Full, Live, LiveTickets, RedeemRefusal};
 use super::settings::{Settings, StartError, open_key};
 use crate::audit::Receipt;
-use crate::case::{Digest, Purpose, Signer, Timestamp};
+use crate::case::{ComponentFacts, Digest, Purpose, Signer, Timestamp};
 use crate::policy::Grant;
 
 /// The most tickets that are live at once: some 300 admissions a second at the longest life.
@@ -83,7 +83,8 @@ impl Handover {
         Ok(Self { key, life_s, issuer, live: LiveTickets::bounded(MAX_LIVE_TICKETS, MAX_LIVE_TICKETS_A_HOST) })
     }
 
-    /// A new ticket for what `grant` admits and `receipt` records; `None` for a dry run, which hands nothing over.
+    /// A new ticket for what `grant` admits and `receipt` records; `None` for a dry run, which hands nothing over, for a pull,
+    /// which [`super::Pulls`] hands over, and for what is pulled by hosts only: applications of several components, native code.
     ///
     /// # Errors
     /// [`TicketFault`]: nobody is admitted.
@@ -92,9 +93,10 @@ impl Handover {
             return Err(TicketFault::OtherDecision { grant: grant.decision(), receipt: receipt.decision() });
         }
         match grant.purpose() {
-            Purpose::DryRun => return Ok(None),
+            Purpose::DryRun | Purpose::Pull => return Ok(None),
             Purpose::Admission => {}
         }
+        let Some((component, world)) = grant.component() else { return Ok(None) };
         let issued_at = now.as_second();
         let expires_at = Timestamp::from_second(issued_at.saturating_add(self.life_s));
         let (Ok(expires_at), Ok(unix_s)) = (expires_at, u64::try_from(issued_at)) else {
@@ -102,10 +104,10 @@ impl Handover {
         };
         let id =
             Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, unix_s, now.subsec_nanosecond().unsigned_abs()));
-        let statement = self.statement(grant, receipt, id, issued_at);
+        let statement = self.statement(grant, component, world, receipt, id, issued_at);
         let envelope = ticket::sign(&self.key, &statement)
             .map_err(|ticket::TooLarge { size_bytes }| TicketFault::TooLarge { size_bytes })?;
-        let live = Live { audience: grant.audience().to_owned(), component: grant.component().digest, expires_at };
+        let live = Live { audience: grant.audience().to_owned(), component: component.digest, expires_at };
         self.live.insert(id, live, now).map_err(|Full| TicketFault::TooManyLive)?;
         Ok(Some(Ticket { envelope, id, expires_at }))
     }
@@ -139,8 +141,15 @@ impl Handover {
         self.key.public().keyid()
     }
 
-    fn statement(&self, grant: &Grant, receipt: &Receipt, id: Uuid, issued_at: i64) -> Statement {
-        let component = grant.component();
+    fn statement(
+        &self,
+        grant: &Grant,
+        component: &ComponentFacts,
+        world: &Digest,
+        receipt: &Receipt,
+        id: Uuid,
+        issued_at: i64,
+    ) -> Statement {
         let mut signers: Vec<_> = grant.signers().iter().map(signer).collect();
         signers.sort();
         signers.dedup();
@@ -157,7 +166,7 @@ impl Handover {
                 manifest_digest: *grant.artifact(),
                 media_type: component.media_type.clone(),
                 size: component.size_bytes,
-                wit_digest: *grant.world(),
+                wit_digest: *world,
             },
             imports: grant.imports().to_vec(),
             grants: grant.grants().clone(),

@@ -25,6 +25,18 @@ impl Caller {
         Self { facts, not_after: Some(not_after) }
     }
 
+    /// Who showed a JWT-SVID whose signature was verified.
+    pub(super) fn verified_jwt_svid(spiffe_id: String, trust_domain: String, not_after: SystemTime) -> Self {
+        let facts = case::Caller { kind: case::CallerKind::JwtSvid, id: spiffe_id, trust_domain: Some(trust_domain) };
+        Self { facts, not_after: Some(not_after) }
+    }
+
+    /// Who showed a verified token of an issuer that the configuration names.
+    pub(super) fn verified_oidc(id: String, not_after: SystemTime) -> Self {
+        let facts = case::Caller { kind: case::CallerKind::Oidc, id, trust_domain: None };
+        Self { facts, not_after: Some(not_after) }
+    }
+
     /// The caller as it stands in a case.
     pub fn facts(&self) -> &case::Caller {
         &self.facts

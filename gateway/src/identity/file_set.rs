@@ -21,6 +21,7 @@ use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::settings::FileSettings;
+use super::settled::READ_TIMEOUT_MS;
 use super::workload_api::server::Material;
 use super::workload_api::wire;
 use crate::case::Timestamp;
@@ -119,8 +120,6 @@ pub enum FileFault {
 
 /// The largest identity file; a chain of three certificates has about 4 KiB.
 pub const FILE_SIZE_BYTES: u64 = 256 * 1024;
-/// How long one read of all files may take.
-pub const READ_TIMEOUT_MS: u64 = 5_000;
 /// Where the files lie.
 #[derive(Debug)]
 pub(super) struct Paths {
@@ -140,13 +139,15 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn read(paths: &Paths) -> Result<Self, FileFault> {
         Ok(Self {
-            svid: read_file(&paths.own.svid, |_, _| Ok(()))?,
-            key: Zeroizing::new(read_file(&paths.own.key, not_open)?),
-            bundle: read_file(&paths.own.bundle, |_, _| Ok(()))?,
+            svid: read_file(&paths.own.svid, Links::WithinFolder, |_, _| Ok(()))?,
+            key: Zeroizing::new(read_file(&paths.own.key, Links::WithinFolder, not_open)?),
+            bundle: read_file(&paths.own.bundle, Links::WithinFolder, |_, _| Ok(()))?,
             federated: paths
                 .federated
                 .iter()
-                .map(|(trust_domain, path)| Ok((trust_domain.clone(), read_file(path, |_, _| Ok(()))?)))
+                .map(|(trust_domain, path)| {
+                    Ok((trust_domain.clone(), read_file(path, Links::WithinFolder, |_, _| Ok(()))?))
+                })
                 .collect::<Result<_, FileFault>>()?,
         })
     }
@@ -179,21 +180,32 @@ impl Files {
             bundle: Bytes::from(concatenated(&roots)),
             hint: String::new(),
         };
-        Ok(Material { svids: vec![svid], federated: bundles })
+        Ok(Material { svids: vec![svid], federated: bundles, ..Material::default() })
     }
 }
 
-/// Reads a regular file that lies in its own folder, symbolic links within that folder followed.
-///
-/// Kubernetes volumes swap such links; one that leads elsewhere could name another workload's files.
-fn read_file(path: &Path, allowed: fn(&Path, &Metadata) -> Result<(), FileFault>) -> Result<Vec<u8>, FileFault> {
+/// Where a symbolic link may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Kubernetes volumes swap such links; one that leads elsewhere could name another workload's files.
+    WithinFolder,
+    /// Wherever the operator's tools point it: certbot's links lead to another folder.
+    Anywhere,
+}
+
+/// Reads a regular file within bounds.
+pub(crate) fn read_file(
+    path: &Path,
+    links: Links,
+    allowed: fn(&Path, &Metadata) -> Result<(), FileFault>,
+) -> Result<Vec<u8>, FileFault> {
     let unreadable = |source| FileFault::Unreadable { path: path.to_owned(), source };
     let real = path.canonicalize().map_err(unreadable)?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    if !real.starts_with(folder.canonicalize().map_err(unreadable)?) {
+    if links == Links::WithinFolder && !real.starts_with(folder.canonicalize().map_err(unreadable)?) {
         return Err(FileFault::OutsideFolder { path: path.to_owned() });
     }
     // Asked before opening too: opening a pipe waits for its writer.
@@ -215,7 +227,7 @@ fn read_file(path: &Path, allowed: fn(&Path, &Metadata) -> Result<(), FileFault>
 }
 
 /// The group may read: Kubernetes gives mounted keys to a group.
-fn not_open(path: &Path, metadata: &Metadata) -> Result<(), FileFault> {
+pub(crate) fn not_open(path: &Path, metadata: &Metadata) -> Result<(), FileFault> {
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o007 != 0 {
         return Err(FileFault::OpenKey { path: path.to_owned(), mode });
@@ -223,7 +235,7 @@ fn not_open(path: &Path, metadata: &Metadata) -> Result<(), FileFault> {
     Ok(())
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileFault> {
+pub(crate) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileFault> {
     let none = || FileFault::Pem { path: path.to_owned(), expected: "PEM certificate" };
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|_| none())?;
     if found.is_empty() { Err(none()) } else { Ok(found) }

@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use spiffe::transport::Endpoint;
 use spiffe::{TrustDomain, WorkloadApiClient, WorkloadApiError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::file_set::{FileFault, Files, Paths, READ_TIMEOUT_MS};
+use super::file_set::{FileFault, Files, Paths};
 use super::settings::FileSettings;
+use super::settled::{Pace, in_time, settled};
 use super::workload_api::server::{Answer, Material, Server};
 use crate::case::Timestamp;
 use crate::outage::chain;
@@ -23,21 +23,6 @@ use crate::outage::chain;
 const PENDING_CONNECTIONS: usize = 8;
 /// The pipe between source and in-process Workload API.
 const PIPE_SIZE_BYTES: usize = 64 * 1024;
-
-/// How often the files are looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// Between two looks.
-    pub(super) poll: Duration,
-    /// Between the two reads that must agree: longer than a writer needs for a few small files.
-    pub(super) settle: Duration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { poll: Duration::from_secs(5), settle: Duration::from_millis(200) }
-    }
-}
 
 /// The loader in the background; it stops when dropped.
 #[derive(Debug)]
@@ -63,7 +48,7 @@ impl FileFeed {
         pace: Pace,
     ) -> Result<(Self, ClientFactory), FileFault> {
         let paths = Arc::new(Paths { own: files, federated });
-        let first = settled(&paths, tokio::time::sleep(pace.settle)).await?;
+        let first = whole(&paths, tokio::time::sleep(pace.settle)).await?;
         let material = first.material(&paths, Timestamp::now())?;
         let (connections, incoming) = tokio::sync::mpsc::channel(PENDING_CONNECTIONS);
         let incoming = tokio_stream::wrappers::ReceiverStream::new(incoming);
@@ -100,29 +85,19 @@ async fn follow(paths: Arc<Paths>, pace: Pace, mut current: Files, server: Serve
 }
 
 async fn newer(paths: &Arc<Paths>, pace: Pace, current: &Files) -> Result<Option<(Files, Material)>, FileFault> {
-    if read(paths).await? == *current {
+    let look = Arc::clone(paths);
+    if in_time(move || Files::read(&look)).await? == *current {
         return Ok(None);
     }
-    let files = settled(paths, tokio::time::sleep(pace.settle)).await?;
+    let files = whole(paths, tokio::time::sleep(pace.settle)).await?;
     let material = files.material(paths, Timestamp::now())?;
     Ok(Some((files, material)))
 }
 
-/// Reads before and after `pause`: a bundle cut off in the middle can be whole PEM and still lack a CA.
-async fn settled(paths: &Arc<Paths>, pause: impl Future<Output = ()>) -> Result<Files, FileFault> {
-    let first = read(paths).await?;
-    pause.await;
-    let second = read(paths).await?;
-    if first == second { Ok(second) } else { Err(FileFault::Unsettled) }
-}
-
-async fn read(paths: &Arc<Paths>) -> Result<Files, FileFault> {
+/// Both reads of the whole set.
+async fn whole(paths: &Arc<Paths>, pause: impl Future<Output = ()>) -> Result<Files, FileFault> {
     let paths = Arc::clone(paths);
-    let reading = tokio::task::spawn_blocking(move || Files::read(&paths));
-    match tokio::time::timeout(Duration::from_millis(READ_TIMEOUT_MS), reading).await {
-        Ok(files) => files.expect("broken invariant: reading files does not panic"),
-        Err(_) => Err(FileFault::Slow),
-    }
+    settled(move || Files::read(&paths), pause).await
 }
 
 /// Connects the source to the in-process Workload API, each time over a new pipe.
@@ -164,9 +139,9 @@ mod tests {
         let federated = BTreeMap::new();
         let own = FileSettings { svid: file("svid"), key: file("key"), bundle: file("bundle"), federated };
         let paths = Arc::new(Paths { own: own.clone(), federated: BTreeMap::new() });
-        assert!(settled(&paths, async {}).await.is_ok());
+        assert!(whole(&paths, async {}).await.is_ok());
         for path in [own.svid, own.key, own.bundle] {
-            let meanwhile = settled(&paths, async { fs::write(&path, "more").unwrap() }).await;
+            let meanwhile = whole(&paths, async { fs::write(&path, "more").unwrap() }).await;
             assert!(matches!(meanwhile, Err(FileFault::Unsettled)), "{}", path.display());
         }
     }

@@ -35,7 +35,7 @@ enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
     /// Longer than [`PATTERN_SIZE_BYTES`].
-    #[error("a SPIFFE ID pattern has at most {PATTERN_SIZE_BYTES} bytes, this one has {size_bytes}")]
+    #[error("a pattern of callers has at most {PATTERN_SIZE_BYTES} bytes, this one has {size_bytes}")]
     TooLong {
         /// What was found.
         size_bytes: usize,
@@ -47,6 +47,12 @@ pub enum PatternError {
         text: String,
         /// What the SPIFFE ID parser says.
         why: String,
+    },
+    /// What stands behind `oidc:` is not `ISSUER/SEGMENT/…`, perhaps with `/*` at its end.
+    #[error("`{text}` is no pattern of OIDC callers: expected `oidc:ISSUER/…`, perhaps with `/*` at its end")]
+    NotAnOidcPattern {
+        /// The whole pattern.
+        text: String,
     },
 }
 

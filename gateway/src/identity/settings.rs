@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use spiffe::TrustDomain;
 
+use super::callers::Callers;
 use super::file_set::FileFault;
-use super::pattern::{PatternError, SpiffeIdPattern};
+use super::pattern::PatternError;
+use super::token::{self, JwtSvidSettings, KeyFileFault, OidcSettings};
 
 /// The table `[identity]`; without it witgate serves loopback only and names every caller `local`.
 ///
@@ -21,9 +23,10 @@ use super::pattern::{PatternError, SpiffeIdPattern};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The trust domains of our own SVID and of every caller; never empty.
+    /// The trust domains of our own SVID and of every caller with a SPIFFE ID; empty only where OIDC issuers alone vouch.
+    #[serde(default)]
     pub trust_domains: Vec<String>,
-    /// Who may ask, as [`SpiffeIdPattern`]s; never empty.
+    /// Who may ask: [`SpiffeIdPattern`](super::SpiffeIdPattern)s and `oidc:ISSUER/…`; never empty.
     pub callers: Vec<String>,
     /// The Workload API's socket, such as `unix:/run/spire/agent.sock`; either this or `files`.
     #[serde(default)]
@@ -31,6 +34,12 @@ pub struct Settings {
     /// PEM files that another program keeps fresh; either this or `workload_api`.
     #[serde(default)]
     pub files: Option<FileSettings>,
+    /// Callers with a SPIFFE ID may show JWT-SVIDs.
+    #[serde(default)]
+    pub jwt_svid: Option<JwtSvidSettings>,
+    /// Issuers whose tokens name callers, by the name in the callers' ids.
+    #[serde(default)]
+    pub oidc: BTreeMap<String, OidcSettings>,
     /// How long the start waits for the first SVID, in milliseconds.
     #[serde(default = "default_sync_timeout_ms")]
     pub sync_timeout_ms: u64,
@@ -78,14 +87,14 @@ pub enum StartError {
     /// An entry of `callers` is no pattern.
     #[error("an entry of `identity.callers` cannot be read")]
     Caller(#[from] PatternError),
-    /// An entry of `callers` lies outside `trust_domains` and could never match.
-    #[error("`{pattern}` lies outside `identity.trust_domains`")]
+    /// An entry of `callers` lies outside `trust_domains`, or names no issuer, and could never match.
+    #[error("`{pattern}` lies outside `identity.trust_domains` and `identity.oidc`")]
     CallerOutside {
         /// The entry.
-        pattern: SpiffeIdPattern,
+        pattern: String,
     },
-    /// Neither `workload_api` nor `files` is there, or both are.
-    #[error("`identity` needs exactly one of `workload_api` and `files`, found {found}")]
+    /// Both `workload_api` and `files` are there, or neither is and no token would be taken in place of an SVID.
+    #[error("`identity` needs exactly one of `workload_api` and `files`, or tokens alone, found {found}")]
     Sources {
         /// How many are there.
         found: usize,
@@ -119,6 +128,22 @@ pub enum StartError {
         /// What the TLS library says.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// A value of a token's table is not what it has to be.
+    #[error("`{key}`: expected {expected}, found `{found}`")]
+    Setting {
+        /// The whole key, such as `identity.oidc.github.issuer`.
+        key: String,
+        /// What was expected.
+        expected: &'static str,
+        /// What was configured.
+        found: String,
+    },
+    /// JWT-SVIDs are to be taken, and nobody gives their keys.
+    #[error("`identity.jwt_svid` needs keys: `identity.workload_api`, or `jwks` with a file for each trust domain")]
+    NoBundles,
+    /// A file of keys holds none.
+    #[error("the callers' keys cannot be read")]
+    Keys(#[from] KeyFileFault),
     /// A peer is expected that `trust_domains` does not allow.
     #[error("the expected peer `{given}` is no SPIFFE ID of `identity.trust_domains`")]
     Expected {
@@ -135,15 +160,19 @@ impl StartError {
                 Some("set `identity.trust_domains = [\"gate.example\"]`")
             }
             Self::NoCallers | Self::Caller(_) => Some("set `identity.callers = [\"spiffe://gate.example/host/*\"]`"),
-            Self::CallerOutside { .. } | Self::Expected { .. } => {
-                Some("add its trust domain to `identity.trust_domains`")
+            Self::CallerOutside { .. } => {
+                Some("add its trust domain to `identity.trust_domains`, or its issuer to `identity.oidc`")
+            }
+            Self::Expected { .. } => Some("add its trust domain to `identity.trust_domains`"),
+            Self::NoBundles => {
+                Some("set `identity.jwt_svid.jwks = { \"gate.example\" = \"/run/svid/jwt_bundle.json\" }`")
             }
             Self::Sources { .. } | Self::Address { .. } => {
                 Some("set `identity.workload_api = \"unix:/run/spire/agent.sock\"`")
             }
             Self::SocketFolder { .. } => Some("take the right to write from others: `chmod o-w FOLDER`"),
             Self::Sync { .. } => Some("look whether the agent runs and has an entry for this process"),
-            Self::Files(_) | Self::Tls { .. } => None,
+            Self::Files(_) | Self::Keys(_) | Self::Setting { .. } | Self::Tls { .. } => None,
         }
     }
 }
@@ -152,8 +181,9 @@ impl StartError {
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) trust_domains: BTreeSet<TrustDomain>,
-    pub(super) callers: Vec<SpiffeIdPattern>,
-    pub(super) origin: Origin,
+    pub(super) callers: Callers,
+    /// None where tokens alone prove callers.
+    pub(super) origin: Option<Origin>,
 }
 
 /// Where SVID and bundles come from.
@@ -173,51 +203,49 @@ impl Settings {
         self.checked().map(|_| ())
     }
 
+    /// Whether we have an SVID of our own; else callers are proven by tokens alone.
+    pub fn has_svid(&self) -> bool {
+        self.workload_api.is_some() || self.files.is_some()
+    }
+
+    /// Whether any tokens are taken.
+    pub fn has_tokens(&self) -> bool {
+        self.jwt_svid.is_some() || !self.oidc.is_empty()
+    }
+
     pub(super) fn checked(&self) -> Result<Checked, StartError> {
         let trust_domains =
             self.trust_domains.iter().map(|name| trust_domain(name)).collect::<Result<BTreeSet<_>, _>>()?;
-        if trust_domains.is_empty() {
+        if trust_domains.is_empty() && (self.has_svid() || self.jwt_svid.is_some() || !self.has_tokens()) {
             return Err(StartError::NoTrustDomains);
         }
-        let callers = callers(&self.callers, &trust_domains)?;
+        token::check(self.jwt_svid.as_ref(), &self.oidc, &trust_domains)?;
+        let issuers = self.oidc.keys().cloned().collect();
+        let callers = Callers::read(&self.callers, trust_domains.clone(), issuers)?;
         let origin = match (&self.workload_api, &self.files) {
-            (Some(address), None) => Origin::Socket(socket(address)?),
+            (Some(address), None) => Some(Origin::Socket(socket(address)?)),
             (None, Some(files)) => {
                 let federated = files
                     .federated
                     .iter()
                     .map(|(name, path)| Ok((trust_domain(name)?, path.clone())))
                     .collect::<Result<_, StartError>>()?;
-                Origin::Files(files.clone(), federated)
+                Some(Origin::Files(files.clone(), federated))
             }
+            (None, None) if self.has_tokens() => None,
             (None, None) => return Err(StartError::Sources { found: 0 }),
             (Some(_), Some(_)) => return Err(StartError::Sources { found: 2 }),
         };
+        if self.jwt_svid.as_ref().is_some_and(|svid| svid.jwks.is_empty()) && !matches!(origin, Some(Origin::Socket(_)))
+        {
+            return Err(StartError::NoBundles);
+        }
         Ok(Checked { trust_domains, callers, origin })
     }
 }
 
-/// Reads `callers`; each must lie in one of `trust_domains`.
-pub(super) fn callers(
-    texts: &[String],
-    trust_domains: &BTreeSet<TrustDomain>,
-) -> Result<Vec<SpiffeIdPattern>, StartError> {
-    if texts.is_empty() {
-        return Err(StartError::NoCallers);
-    }
-    let mut patterns = Vec::with_capacity(texts.len());
-    for text in texts {
-        let pattern: SpiffeIdPattern = text.parse()?;
-        if !trust_domains.contains(pattern.trust_domain()) {
-            return Err(StartError::CallerOutside { pattern });
-        }
-        patterns.push(pattern);
-    }
-    Ok(patterns)
-}
-
 /// A bare name: `TrustDomain::new` would also take a whole SPIFFE ID and forget its path.
-fn trust_domain(name: &str) -> Result<TrustDomain, StartError> {
+pub(super) fn trust_domain(name: &str) -> Result<TrustDomain, StartError> {
     if name.contains('/') {
         let source = "expected a bare name such as `gate.example`".into();
         return Err(StartError::TrustDomain { given: name.to_owned(), source });
@@ -241,6 +269,8 @@ mod tests {
             callers: vec!["spiffe://gate.example/host/*".into()],
             workload_api: Some("unix:/run/spire/agent.sock".into()),
             files: None,
+            jwt_svid: None,
+            oidc: BTreeMap::new(),
             sync_timeout_ms: SYNC_TIMEOUT_MS,
         }
     }
@@ -254,7 +284,7 @@ mod tests {
         settings().check().unwrap();
         let found =
             Settings { workload_api: Some("unix:///run/spire/agent.sock".into()), ..settings() }.checked().unwrap();
-        assert!(matches!(found.origin, Origin::Socket(path) if path.as_os_str() == "/run/spire/agent.sock"));
+        assert!(matches!(found.origin, Some(Origin::Socket(path)) if path.as_os_str() == "/run/spire/agent.sock"));
     }
 
     #[test]
@@ -297,7 +327,10 @@ mod tests {
         assert_eq!(read.sync_timeout_ms, SYNC_TIMEOUT_MS);
         let unknown = serde_json::json!({"trust_domains": ["a"], "callers": ["spiffe://a"], "allow_any": true});
         assert!(serde_json::from_value::<Settings>(unknown).is_err());
-        let missing = serde_json::json!({"callers": ["spiffe://a"], "workload_api": "unix:/a"});
+        let missing = serde_json::json!({"trust_domains": ["a"], "workload_api": "unix:/a"});
         assert!(serde_json::from_value::<Settings>(missing).is_err());
+        let missing = serde_json::json!({"callers": ["spiffe://a"], "workload_api": "unix:/a"});
+        let read: Settings = serde_json::from_value(missing).unwrap();
+        assert!(matches!(read.check(), Err(StartError::NoTrustDomains)));
     }
 }

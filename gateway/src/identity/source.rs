@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
+use rustls::server::ResolvesServerCert;
 use spiffe::x509_source::SvidPicker;
 use spiffe::{SpiffeId, TrustDomain, X509ResourceLimits, X509Source, X509SourceBuilder, X509Svid};
 use spiffe_rustls::{TerminalSourcePolicy, TlsStatus, TrustDomainPolicy, authorizer, mtls_client, mtls_server};
@@ -15,9 +15,10 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::caller::Caller;
-use super::files::{FileFeed, Pace};
-use super::pattern::SpiffeIdPattern;
-use super::settings::{self, Checked, Origin, Settings, StartError};
+use super::callers::Callers;
+use super::files::FileFeed;
+use super::settings::{Checked, Origin, Settings, StartError};
+use super::settled::Pace;
 use super::trust::{Trust, Unproven};
 use crate::case::Timestamp;
 use crate::outage::{Outage, Peer};
@@ -33,7 +34,7 @@ pub struct Identity {
     server: Arc<rustls::ServerConfig>,
     status: TlsStatus,
     trust_domains: BTreeSet<TrustDomain>,
-    callers: Arc<ArcSwap<Vec<SpiffeIdPattern>>>,
+    callers: Callers,
     changes: watch::Sender<u64>,
     _files: Option<FileFeed>,
     _stop: DropGuard,
@@ -46,9 +47,9 @@ pub const BUNDLES: usize = 64;
 /// The largest trust bundle, in bytes of DER; a CA certificate has about 600.
 pub const BUNDLE_SIZE_BYTES: usize = 1024 * 1024;
 /// The first and the longest pause between two tries to reach the Workload API.
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(super) const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// What building a source may take beyond its own time-out before it counts as hanging.
-const SYNC_GRACE: Duration = Duration::from_secs(1);
+pub(super) const SYNC_GRACE: Duration = Duration::from_secs(1);
 /// HTTP/2 first, then HTTP/1.1 (RFC 7301, RFC 9113).
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
@@ -64,7 +65,7 @@ impl Identity {
     pub(super) async fn start_at(settings: &Settings, pace: Pace) -> Result<Self, StartError> {
         let Checked { trust_domains, callers, origin } = settings.checked()?;
         let builder = X509Source::builder().picker(InDomains(trust_domains.clone()));
-        let (builder, files) = match origin {
+        let (builder, files) = match origin.ok_or(StartError::Sources { found: 0 })? {
             Origin::Socket(path) => {
                 folder_is_ours(&path)?;
                 (builder.endpoint(format!("unix:{}", path.display())), None)
@@ -75,28 +76,11 @@ impl Identity {
             }
         };
         let source = synchronised(builder, settings.sync_timeout_ms).await?;
-        let callers = Arc::new(ArcSwap::from_pointee(callers));
-        let allowed = Arc::clone(&callers);
-        let (server, status) = mtls_server(source.clone())
-            .authorize(move |id: &SpiffeId| allowed.load().iter().any(|pattern| pattern.matches_id(id)))
-            .trust_domain_policy(TrustDomainPolicy::AllowList(trust_domains.clone()))
-            .terminal_source_policy(TerminalSourcePolicy::FailClosed)
-            .with_alpn_protocols(ALPN)
-            .build_with_status()
-            .map_err(|error| StartError::Tls { source: error.into() })?;
+        let (server, status) = mtls(source.clone(), callers.clone(), &trust_domains, None)?;
         let stop = CancellationToken::new();
         let changes = watch::Sender::new(0);
         tokio::spawn(stop.clone().run_until_cancelled_owned(forward(status.clone(), changes.clone())));
-        Ok(Self {
-            source,
-            server: Arc::new(server),
-            status,
-            trust_domains,
-            callers,
-            changes,
-            _files: files,
-            _stop: stop.drop_guard(),
-        })
+        Ok(Self { source, server, status, trust_domains, callers, changes, _files: files, _stop: stop.drop_guard() })
     }
 
     /// The caller listener's TLS: HTTP/2 or HTTP/1.1, a client SVID required, no resumption; always our newest SVID.
@@ -104,6 +88,18 @@ impl Identity {
     /// TLS 1.2 cannot be shut out here; the accept loop does it.
     pub fn server_config(&self) -> Arc<rustls::ServerConfig> {
         Arc::clone(&self.server)
+    }
+
+    /// The same for a listener that shows another certificate than our SVID: clients there know us by a DNS name.
+    ///
+    /// # Errors
+    /// We have no SVID now, or the trust bundles cannot be used.
+    pub fn server_config_showing(
+        &self,
+        certificate: Arc<dyn ResolvesServerCert>,
+    ) -> Result<Arc<rustls::ServerConfig>, StartError> {
+        let (server, _) = mtls(self.source.clone(), self.callers.clone(), &self.trust_domains, Some(certificate))?;
+        Ok(server)
     }
 
     /// TLS towards the one peer `expected`, a SPIFFE ID; host names play no part.
@@ -153,8 +149,8 @@ impl Identity {
         if now >= not_after {
             return Err(Unproven::Expired { spiffe_id: id.to_string(), not_after });
         }
-        if !self.allows(&id) {
-            return Err(Unproven::NotACaller { spiffe_id: id.to_string() });
+        if !self.callers.allows_svid(&id) {
+            return Err(Unproven::NotACaller { id: id.to_string() });
         }
         Ok(Caller::verified_svid(id.to_string(), id.trust_domain().to_string(), not_after.into()))
     }
@@ -185,8 +181,8 @@ impl Identity {
         if !self.trust_domains.contains(trust_domain) || !then.holds(trust_domain, &bundles) {
             return Err(Unproven::TrustChanged { spiffe_id: spiffe_id(), trust_domain: trust_domain.to_string() });
         }
-        if !self.allows(&id) {
-            return Err(Unproven::NotACaller { spiffe_id: spiffe_id() });
+        if !self.callers.allows_svid(&id) {
+            return Err(Unproven::NotACaller { id: spiffe_id() });
         }
         Ok(())
     }
@@ -196,7 +192,7 @@ impl Identity {
     /// # Errors
     /// The new list is empty, unreadable or outside the trust domains; the old one stays.
     pub fn allow(&self, callers: &[String]) -> Result<(), StartError> {
-        self.callers.store(Arc::new(settings::callers(callers, &self.trust_domains)?));
+        self.callers.replace(callers)?;
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -217,9 +213,38 @@ impl Identity {
         self.source.svid().ok().map(|svid| svid.leaf().as_bytes().to_vec())
     }
 
-    fn allows(&self, id: &SpiffeId) -> bool {
-        self.callers.load().iter().any(|pattern| pattern.matches_id(id))
+    /// The list in force: whoever judges tokens goes by the same.
+    pub(super) fn callers(&self) -> Callers {
+        self.callers.clone()
     }
+
+    /// Our own SVID with the bundles, as they are now and will be.
+    pub(super) fn source(&self) -> X509Source {
+        self.source.clone()
+    }
+}
+
+/// Every peer shows an SVID of an allowed trust domain that `callers` mean; we show our own, or `certificate`.
+fn mtls(
+    source: X509Source,
+    callers: Callers,
+    trust_domains: &BTreeSet<TrustDomain>,
+    certificate: Option<Arc<dyn ResolvesServerCert>>,
+) -> Result<(Arc<rustls::ServerConfig>, TlsStatus), StartError> {
+    let (server, status) = mtls_server(source)
+        .authorize(move |id: &SpiffeId| callers.allows_svid(id))
+        .trust_domain_policy(TrustDomainPolicy::AllowList(trust_domains.clone()))
+        .terminal_source_policy(TerminalSourcePolicy::FailClosed)
+        .with_alpn_protocols(ALPN)
+        .with_config_customizer(move |config| {
+            // Only what we show changes: the verifier of the peers is the library's, as everywhere.
+            if let Some(certificate) = certificate {
+                config.cert_resolver = certificate;
+            }
+        })
+        .build_with_status()
+        .map_err(|error| StartError::Tls { source: error.into() })?;
+    Ok((Arc::new(server), status))
 }
 
 /// Takes the first SVID of an allowed trust domain: a hostile agent cannot make us someone else's workload.

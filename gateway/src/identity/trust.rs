@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use spiffe::{TrustDomain, X509BundleSet};
 
+use super::token::TokenFault;
 use crate::case::Timestamp;
 
 /// The trust bundles as they stood at one moment.
@@ -21,7 +22,7 @@ impl Trust {
     }
 }
 
-/// Why a TLS peer is no caller: for telemetry, never for the peer or the audit log.
+/// Why a peer is no caller: for telemetry, never for the peer or the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
     /// The peer sent no certificate.
@@ -42,10 +43,10 @@ pub enum Unproven {
         not_after: Timestamp,
     },
     /// No entry of `identity.callers` means this ID.
-    #[error("`{spiffe_id}` is not among `identity.callers`")]
+    #[error("`{id}` is not among `identity.callers`")]
     NotACaller {
         /// The ID.
-        spiffe_id: String,
+        id: String,
     },
     /// The trust domain is gone, or a CA that the proof may rest on was taken out.
     #[error("trust domain `{trust_domain}` is no longer trusted as it was when `{spiffe_id}` was verified")]
@@ -61,6 +62,26 @@ pub enum Unproven {
         /// The ID.
         spiffe_id: String,
     },
+    /// The request shows no token where one is needed.
+    #[error("the request shows no token")]
+    NoToken,
+    /// The request has an `Authorization` header that carries no token.
+    #[error("the `Authorization` header cannot be read: {why}")]
+    Authorization {
+        /// What is wrong with it; nothing of its content.
+        why: &'static str,
+    },
+    /// The token proves nothing.
+    #[error("the token proves nothing")]
+    Token(#[from] TokenFault),
+    /// A TLS peer shows a token of somebody else.
+    #[error("the token of `{id}` came from the TLS peer `{spiffe_id}`")]
+    AnotherIdentity {
+        /// Whom the token proves.
+        id: String,
+        /// Who the TLS peer is.
+        spiffe_id: String,
+    },
 }
 
 impl Unproven {
@@ -73,6 +94,10 @@ impl Unproven {
             Self::NotACaller { .. } => "not-a-caller",
             Self::TrustChanged { .. } => "trust-changed",
             Self::NoTrust { .. } => "no-trust",
+            Self::NoToken => "no-token",
+            Self::Authorization { .. } => "authorization-unreadable",
+            Self::Token(fault) => fault.cause(),
+            Self::AnotherIdentity { .. } => "another-identity",
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct AnsweredGrants {
     pub config: Vec<ConfigEntry>,
     pub limits: Limits,
     pub lifetime_s: Option<u64>,
+    /// Native code may run, of which nobody knows what it touches.
+    pub native: bool,
 }
 
 impl Answer {
@@ -146,6 +148,7 @@ mod tests {
             ("grants", json!([])),
             ("grants", json!({"imports": "run"})),
             ("grants", json!({"import": []})),
+            ("grants", json!({"native": "yes"})),
             ("grants", json!({"limits": {"fuel": 1.5}})),
             ("grants", json!({"limits": {"fuel": 0}})),
             ("grants", json!({"lifetime_s": 0})),

@@ -216,6 +216,7 @@ const EMBEDDED_MODULES: &[(&str, &str)] = &[
     ("admission.rego", include_str!("../../../policies/admission.rego")),
     ("attestations.rego", include_str!("../../../policies/attestations.rego")),
     ("attested.rego", include_str!("../../../policies/attested.rego")),
+    ("claims.rego", include_str!("../../../policies/claims.rego")),
     ("imports.rego", include_str!("../../../policies/imports.rego")),
     ("patterns.rego", include_str!("../../../policies/patterns.rego")),
     ("provenance.rego", include_str!("../../../policies/provenance.rego")),

@@ -71,11 +71,12 @@ impl Policy {
     /// # Errors
     /// A fault of the evaluator itself; whatever a policy does wrong is a refusal.
     pub fn decide(&self, case: &Case) -> Result<Decision, Outage> {
-        let below = floor::before(case);
+        let input = serde_json::to_string(case).expect("a case is JSON: text keys, no floats of its own");
+        let mut below = floor::before(case);
         if !below.is_empty() {
+            below.extend(self.not_spoken_for(&input));
             return Ok(self.refuse(case, below, Vec::new()));
         }
-        let input = serde_json::to_string(case).expect("a case is JSON: text keys, no floats of its own");
         let answer = match self.engine.evaluate(&input) {
             Ok(value) => Answer::read(value),
             Err(Fault::Failed(text)) => Err(text),
@@ -104,6 +105,14 @@ impl Policy {
             Some(decision) => Ok(decision),
             None => Ok(self.fail(case, Code::COMPONENT_UNREADABLE, "the case has no component".into())),
         }
+    }
+
+    /// Whether no rule speaks for the caller of a case that is refused already: who may not know of an artifact is not told
+    /// what is wrong with it. What policy says besides, or fails to say, changes nothing about that case.
+    fn not_spoken_for(&self, input: &str) -> Vec<Reason> {
+        let answer = self.engine.evaluate(input).ok().and_then(|value| Answer::read(value).ok());
+        let refuse = answer.map(|answer| answer.refuse).unwrap_or_default();
+        refuse.into_iter().filter(|reason| reason.code == Code::CALLER_NOT_GRANTED).collect()
     }
 
     fn fail(&self, case: &Case, code: Code, detail: String) -> Decision {

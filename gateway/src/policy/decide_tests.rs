@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::case::{
     ArtifactFacts, Caller, CallerKind, CandidateSource, ComponentFacts, Defect, Digest, Evidence, Extern, ExternKind,
-    Finding, FindingKind, Mode, Purpose, ReferenceFacts, RejectedFinding, San, SanKind, Scope, Signer, Surface,
-    TrustFacts, TrustKind, VerdictWord, VerifiedFinding, Version, World,
+    Finding, FindingKind, LayerFacts, Mode, Purpose, ReferenceFacts, RejectedFinding, San, SanKind, Scope, Signer,
+    Surface, TrustFacts, TrustKind, VerdictWord, VerifiedFinding, Version, World,
 };
 use crate::policy::Verdict;
 use crate::policy::floor::DEFAULT_LIFETIME_S;
@@ -95,6 +95,9 @@ fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
                 size_bytes: 9,
                 media_type: "application/wasm".into(),
             }),
+            components: Vec::new(),
+            carried: Vec::new(),
+            native: None,
             defects: Vec::new(),
         },
         evidence: Evidence {
@@ -114,6 +117,19 @@ fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
 /// A case that [`data`] admits.
 pub(in crate::policy) fn case() -> Case {
     case_with(vec![keyless(GITHUB, SanKind::Uri, WORKFLOW)], &["wasi:cli/stdout@0.2.3", "wasi:io/poll@0.2.3"])
+}
+
+/// The same of native code, which [`data`] does not admit.
+pub(in crate::policy) fn native_case() -> Case {
+    let mut case = case();
+    case.artifact.component = None;
+    case.artifact.native = Some(LayerFacts {
+        digest: Digest::of(b"program"),
+        size_bytes: 7,
+        media_type: "application/vnd.wasmcloud.provider.archive.layer.v1+par".into(),
+    });
+    case.surface = Surface::Unreadable { detail: "no component layer to read in the artifact".into() };
+    case
 }
 
 pub(in crate::policy) fn data() -> Value {
@@ -138,6 +154,60 @@ pub(in crate::policy) fn data() -> Value {
             "lifetime_s": 60,
         }],
     }})
+}
+
+#[test]
+fn native_code_is_admitted_only_where_policy_says_native() {
+    let unsupported = |policy: &Policy, case: &Case| {
+        let facts = policy.decide(case).unwrap().facts().clone();
+        facts.verdict == VerdictWord::Refuse
+            && facts.reasons.iter().any(|reason| reason.code == Code::ARTIFACT_UNSUPPORTED)
+    };
+    // Rules that never heard of it, however much they grant, admit none of it.
+    for rules in [
+        "admit := true",
+        "admit := true\ngrants := {\"imports\": [\"wasi:cli/*\", \"wasi:io/*\"]}",
+        "admit := true\ngrants := {\"native\": false}",
+    ] {
+        assert!(unsupported(&custom(rules), &native_case()), "{rules}");
+    }
+    assert!(unsupported(&shipped(&data()), &native_case()));
+    let mut named = data();
+    named["witgate"]["grants"][0]["native"] = true.into();
+    for policy in [shipped(&named), custom("admit := true\ngrants := {\"native\": true}")] {
+        let decision = policy.decide(&native_case()).unwrap();
+        let Verdict::Admit(grant) = decision.verdict() else { panic!("{:?}", decision.facts().reasons) };
+        assert!(grant.component().is_none() && grant.imports().is_empty(), "no ticket can be made of it");
+    }
+    // It lifts nothing of the floor: bytes that are neither, a defect, somebody who did not sign.
+    let mut neither = native_case();
+    neither.artifact.native = None;
+    let mut defective = native_case();
+    defective.artifact.defects.push(Defect { code: Code::LIMIT_EXCEEDED, about: "x".into(), detail: "x".into() });
+    let mut unsigned = native_case();
+    unsigned.evidence.findings.clear();
+    let mut beside = native_case();
+    beside.artifact.component = case().artifact.component;
+    let mut among = native_case();
+    among.artifact.components.extend(case().artifact.component);
+    for case in [neither, defective, unsigned, beside, among] {
+        let facts = shipped(&named).decide(&case).unwrap().facts().clone();
+        assert_eq!(facts.verdict, VerdictWord::Refuse, "{:?}", case.artifact);
+    }
+}
+
+#[test]
+fn an_application_is_admitted_as_a_whole_and_no_ticket_is_made_of_it() {
+    let mut case = case();
+    let component = case.artifact.component.take().unwrap();
+    case.artifact.components = vec![component.clone(), component];
+    let decision = shipped(&data()).decide(&case).unwrap();
+    let Verdict::Admit(grant) = decision.verdict() else { panic!("{:?}", decision.facts().reasons) };
+    assert!(grant.component().is_none());
+    assert_eq!(grant.imports().len(), 2);
+    case.artifact.components.clear();
+    let facts = shipped(&data()).decide(&case).unwrap().facts().clone();
+    assert_eq!((facts.verdict, &facts.reasons[0].code), (VerdictWord::Refuse, &Code::COMPONENT_UNREADABLE));
 }
 
 fn shipped(data: &Value) -> Policy {
@@ -572,6 +642,19 @@ fn the_floor_tells_why_a_component_cannot_be_read() {
     let mut bare = case();
     bare.artifact.component = None;
     assert_eq!(told(&bare), (code, about, "the manifest names no layer that is a component".into()));
+}
+
+#[test]
+fn a29_1_the_floor_says_beside_its_reason_that_no_rule_speaks_for_the_caller() {
+    let speaks_for_nobody = r#"admit := true
+refuse contains {"code": "caller-not-granted", "about": input.caller.id, "detail": "nobody"}
+refuse contains {"code": "own-rule", "about": "", "detail": ""}"#;
+    let mut broken = case();
+    broken.surface = Surface::Unreadable { detail: "core module".into() };
+    assert_refused(&custom(speaks_for_nobody), &broken, &["caller-not-granted", "component-unreadable"]);
+    for rules in ["admit := true", "admit := 1", "admit if input.absent.x == input.y"] {
+        assert_refused(&custom(rules), &broken, &["component-unreadable"]);
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 
 use crate::case::{
-    Case, ComponentFacts, DecisionFacts, Digest, Finding, Grants, PolicyFacts, Purpose, Signer, Surface, VerdictWord,
+    ArtifactFacts, Caller, Case, ComponentFacts, DecisionFacts, Digest, Finding, Grants, PolicyFacts, Purpose,
+    ReferenceFacts, Signer, Surface, VerdictWord,
 };
 use crate::reason::Reason;
 
@@ -28,16 +29,26 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Grant {
     decision: Uuid,
+    caller: Caller,
     audience: String,
+    reference: ReferenceFacts,
     repository: String,
+    indexes: Vec<Digest>,
     artifact: Digest,
-    component: ComponentFacts,
-    world: Digest,
+    blobs: Vec<Digest>,
+    hosted: Option<Hosted>,
     imports: Vec<String>,
     grants: Grants,
     policy: PolicyFacts,
     signers: Vec<Signer>,
     purpose: Purpose,
+}
+
+/// The one component that a ticket can be about.
+#[derive(Clone, Debug)]
+struct Hosted {
+    component: ComponentFacts,
+    world: Digest,
 }
 
 impl Decision {
@@ -64,20 +75,32 @@ impl Decision {
         Self { facts, verdict: Verdict::Refuse(reasons) }
     }
 
-    /// An admission of `case` with `grants`. `None` when the case has no readable component: the floor let it through,
-    /// which is a bug of the caller, and the caller refuses.
+    /// An admission of `case` with `grants`. `None` when the case has nothing that can be granted: the floor let it
+    /// through, which is a bug of the caller, and the caller refuses.
     pub(super) fn admit(case: &Case, grants: Grants, mut warnings: Vec<Reason>, policy: PolicyFacts) -> Option<Self> {
         warnings.sort();
         warnings.dedup();
-        let Surface::Component(world) = &case.surface else { return None };
+        let artifact = &case.artifact;
+        let (hosted, imports) = match (&case.surface, &artifact.component) {
+            (Surface::Component(world), Some(component)) => {
+                (Some(Hosted { component: component.clone(), world: world.digest }), world.imports.as_slice())
+            }
+            // Several components, or native code: for hosts that pull them, for a ticket is about one component.
+            (Surface::Component(world), None) if !artifact.components.is_empty() => (None, world.imports.as_slice()),
+            (Surface::Unreadable { .. }, None) if artifact.native.is_some() => (None, [].as_slice()),
+            _ => return None,
+        };
         let grant = Grant {
             decision: case.id,
+            caller: case.caller.clone(),
             audience: case.host.clone(),
+            reference: case.reference.clone(),
             repository: format!("{}/{}", case.reference.upstream, case.reference.repository),
+            indexes: case.artifact.indexes.clone(),
             artifact: case.artifact.digest,
-            component: case.artifact.component.clone()?,
-            world: world.digest,
-            imports: world.imports.iter().map(|import| import.name.clone()).collect(),
+            blobs: blobs(artifact),
+            hosted,
+            imports: imports.iter().map(|import| import.name.clone()).collect(),
             grants: grants.clone(),
             policy: policy.clone(),
             signers: case
@@ -125,10 +148,35 @@ impl Decision {
     }
 }
 
+/// Every blob that an artifact names, each once.
+fn blobs(artifact: &ArtifactFacts) -> Vec<Digest> {
+    let ArtifactFacts { config, component, components, carried, native, .. } = artifact;
+    let config = config.iter().map(|config| config.digest);
+    let components = component.iter().chain(components).map(|component| component.digest);
+    let layers = carried.iter().chain(native).map(|layer| layer.digest);
+    let mut blobs = Vec::new();
+    for digest in config.chain(components).chain(layers) {
+        if !blobs.contains(&digest) {
+            blobs.push(digest);
+        }
+    }
+    blobs
+}
+
 impl Grant {
     /// The decision it belongs to.
     pub fn decision(&self) -> Uuid {
         self.decision
+    }
+
+    /// Who asked for it, as `identity` proved it.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What was asked for.
+    pub fn reference(&self) -> &ReferenceFacts {
+        &self.reference
     }
 
     /// The one host that may use it: a SPIFFE ID, or `local`.
@@ -141,19 +189,24 @@ impl Grant {
         &self.repository
     }
 
+    /// The indexes that led to the manifest, outermost first.
+    pub fn indexes(&self) -> &[Digest] {
+        &self.indexes
+    }
+
+    /// Every blob that the manifest names, config and layers: all were looked at.
+    pub fn blobs(&self) -> &[Digest] {
+        &self.blobs
+    }
+
     /// The manifest's digest.
     pub fn artifact(&self) -> &Digest {
         &self.artifact
     }
 
-    /// The bytes it is about.
-    pub fn component(&self) -> &ComponentFacts {
-        &self.component
-    }
-
-    /// The digest of the component's world.
-    pub fn world(&self) -> &Digest {
-        &self.world
+    /// The one component it is about, with the digest of its world; none for what no ticket can be about.
+    pub fn component(&self) -> Option<(&ComponentFacts, &Digest)> {
+        self.hosted.as_ref().map(|hosted| (&hosted.component, &hosted.world))
     }
 
     /// Every import of the component, sorted.

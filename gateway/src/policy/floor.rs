@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::answer::AnsweredGrants;
 use super::import_patterns::ImportPatterns;
-use crate::case::{Case, Defect, ExternKind, Grants, Surface};
+use crate::case::{ArtifactFacts, Case, Defect, ExternKind, Grants, Surface};
 use crate::reason::{Code, Reason};
 
-/// What is wrong with the case itself. When anything is, policy is not asked.
+/// What is wrong with the case itself. When anything is, nothing that policy says admits it.
 pub(super) fn before(case: &Case) -> Vec<Reason> {
     let mut reasons: Vec<_> = case.artifact.defects.iter().map(told).collect();
     reasons.extend(case.evidence.revoked.iter().map(|defect| told(defect).with_hint(REVOKED_HINT)));
@@ -19,11 +19,13 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         reasons.push(Reason::new(Code::DIGEST_MISMATCH, case.reference.text.as_str(), detail));
     }
     match &case.surface {
+        // Native code has no surface; only policy's `native` admits it: see `uncovered`.
+        Surface::Unreadable { .. } if is_native_alone(&case.artifact) => {}
         Surface::Unreadable { detail } => {
             reasons.push(Reason::new(Code::COMPONENT_UNREADABLE, case.artifact.digest.to_string(), detail.as_str()));
         }
         Surface::Component(world) => {
-            if case.artifact.component.is_none() {
+            if case.artifact.component.is_none() && case.artifact.components.is_empty() {
                 let detail = "the manifest names no layer that is a component";
                 reasons.push(Reason::new(Code::COMPONENT_UNREADABLE, case.artifact.digest.to_string(), detail));
             }
@@ -45,6 +47,11 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
     reasons
 }
 
+/// Whether an artifact is native code and nothing else: what stands beside it would be read by nobody.
+fn is_native_alone(artifact: &ArtifactFacts) -> bool {
+    artifact.native.is_some() && artifact.component.is_none() && artifact.components.is_empty()
+}
+
 fn told(defect: &Defect) -> Reason {
     Reason::new(defect.code.clone(), defect.about.as_str(), defect.detail.as_str())
 }
@@ -60,8 +67,14 @@ pub(super) fn uncovered(case: &Case, grants: &AnsweredGrants, told: &[Reason]) -
         Reason::new(Code::LINK_NOT_GRANTED, link.as_str(), format!("not granted to `{}`", case.caller.id))
             .with_hint("name it in `links` of the caller's grant rule, or do without")
     });
+    let native = case.artifact.native.as_ref().filter(|_| !grants.native).map(|native| {
+        let detail =
+            format!("native code (`{}`), of which nobody knows what it touches, is not granted", native.media_type);
+        Reason::new(Code::ARTIFACT_UNSUPPORTED, native.digest.to_string(), detail)
+            .with_hint("publish it as a component, or say `native: true` in a grant rule of the policy's data")
+    });
     let is_new = |reason: &Reason| !told.iter().any(|told| told.code == reason.code && told.about == reason.about);
-    imports.chain(links).filter(is_new).collect()
+    imports.chain(links).chain(native).filter(is_new).collect()
 }
 
 /// What a ticket lists: exactly what the component needs and the caller asked for, without a pattern.

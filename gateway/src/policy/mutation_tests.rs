@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Policy;
 use super::data::identity::CLAIMS;
-use super::decide::tests::{GITHUB, SHOP, WORKFLOW, case, data};
+use super::decide::tests::{GITHUB, SHOP, WORKFLOW, case, data, native_case};
 use crate::case::{Case, Grants, VerdictWord};
 
 const FLOW: &str = ".github/workflows/release.yml";
@@ -32,13 +32,14 @@ fn samples() -> Vec<Sample> {
 }
 
 fn grants() -> Sample {
-    let mut cases = vec![case(), case(), case(), case()];
+    let mut cases = vec![case(), case(), case(), case(), native_case()];
     cases[1].host = "spiffe://prod.example/host/1".into();
     cases[2].links = vec!["db".into()];
     cases[3].caller.kind = crate::case::CallerKind::Local;
     cases[3].caller.id = "local".into();
     cases[3].host = "local".into();
     let mut data = data();
+    data["witgate"]["grants"][0]["native"] = true.into();
     data["witgate"]["signatures"] = signature_list(json!({"references": ["*"], "identities": [acme(json!({}))]}));
     Sample { name: "grants", data, cases, swaps: &[("local", "spiffe://other.example/x")], held_at_load: &[] }
 }
@@ -212,6 +213,7 @@ impl Sample {
                     .collect()
             }
             Value::Number(number) => vec![(number.as_u64().unwrap() + 1).into()],
+            Value::Bool(value) => vec![(!value).into()],
             Value::Array(_) => vec![json!([])],
             Value::Object(_) => vec![json!({})],
             _ => Vec::new(),

@@ -22,8 +22,8 @@ pub(super) struct Body {
     pub manifest: Bytes,
     /// The indexes that led to it, outermost first.
     pub indexes: Vec<Bytes>,
-    /// The component's bytes, if the facts name a component.
-    pub component: Option<Bytes>,
+    /// The bytes of the component, or of the components of an application, as the facts name them.
+    pub components: Vec<Bytes>,
 }
 
 impl Artifact {
@@ -68,9 +68,15 @@ impl Artifact {
         &self.body.indexes
     }
 
-    /// The component's bytes, which hash to [`crate::case::ComponentFacts::digest`]; none if the artifact has a defect.
+    /// The component's bytes, which hash to [`crate::case::ComponentFacts::digest`]; none if the artifact has a defect or is an
+    /// application of several.
     pub fn component(&self) -> Option<&Bytes> {
-        self.body.component.as_ref()
+        self.body.facts.component.as_ref().and(self.body.components.first())
+    }
+
+    /// The bytes of everything that would run: the component, or all components of an application.
+    pub fn components(&self) -> &[Bytes] {
+        &self.body.components
     }
 }
 

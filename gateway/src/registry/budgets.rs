@@ -15,6 +15,8 @@ pub(super) struct Budgets {
     pub metadata: Duration,
     /// Waiting for a free place among [`REQUESTS_PER_UPSTREAM`] or for [`COLD_BYTES`].
     pub queue: Duration,
+    /// A credential helper, waiting for its turn included.
+    pub helper: Duration,
     /// How long a blob may be slower than [`Budgets::least_rate_bytes_per_s`].
     pub slow_start: Duration,
     /// The least mean rate of a blob after that.
@@ -29,6 +31,7 @@ impl Budgets {
             idle: Duration::from_millis(settings.idle_timeout_ms),
             metadata: Duration::from_millis(settings.metadata_timeout_ms),
             queue: Duration::from_secs(10),
+            helper: Duration::from_secs(10),
             slow_start: Duration::from_millis(settings.slow_start_ms),
             least_rate_bytes_per_s: 64 * 1024,
         }
@@ -47,6 +50,12 @@ pub(super) const MANIFEST_BYTES: u64 = 4 << 20;
 pub(super) const CONFIG_BYTES: u64 = 1 << 20;
 /// A component layer, in bytes (`design.md` §12).
 pub(super) const COMPONENT_BYTES: u64 = 256 << 20;
+/// Components of one application: each is read for what it imports.
+pub(super) const APPLICATION_COMPONENTS: usize = 32;
+/// All layers of an application together, in bytes: no more than a component may have.
+pub(super) const APPLICATION_BYTES: u64 = COMPONENT_BYTES;
+/// Layers of one application that are fetched at once.
+pub(super) const LAYERS_AT_ONCE: usize = 4;
 /// Descriptors of one manifest (CVE-2023-2253: descriptors size allocations elsewhere).
 pub(super) const DESCRIPTORS: usize = 128;
 /// Entries of an index that a component may be reached through.
@@ -81,6 +90,11 @@ pub(super) const EVIDENCE_BYTES: u64 = 32 << 20;
 /// Referrers fetched at once for one artifact.
 pub(super) const REFERRERS_AT_ONCE: usize = 8;
 
+/// A page of tags, in bytes (facts of the field: a tag has at most 128).
+pub(super) const TAG_PAGE_BYTES: u64 = 1 << 20;
+/// Tags on one page.
+pub(super) const TAG_PAGE: usize = 1000;
+
 /// A token endpoint's answer, in bytes.
 pub(super) const TOKEN_ANSWER_BYTES: u64 = 64 << 10;
 /// A token, in bytes: it has to fit the header of a request.
@@ -95,6 +109,12 @@ pub(super) const TOKENS: u64 = 4096;
 pub(super) const CHALLENGE_BYTES: usize = 8 << 10;
 /// A password or token file, in bytes.
 pub(super) const SECRET_FILE_BYTES: u64 = 16 << 10;
+/// Docker's `config.json`, in bytes.
+pub(super) const DOCKER_CONFIG_BYTES: u64 = 1 << 20;
+/// What a credential helper may print, in bytes.
+pub(super) const HELPER_ANSWER_BYTES: u64 = 64 << 10;
+/// Credential helpers that run at once.
+pub(super) const HELPERS_AT_ONCE: usize = 4;
 /// An error body that we read so that the connection can be used again, in bytes.
 pub(super) const ERROR_BODY_BYTES: u64 = 8 << 10;
 
@@ -102,8 +122,27 @@ pub(super) const ERROR_BODY_BYTES: u64 = 8 << 10;
 pub(super) const REDIRECTS: usize = 3;
 /// Requests at once to one upstream.
 pub(super) const REQUESTS_PER_UPSTREAM: usize = 32;
+/// The longest that a registry is left alone because it said so: then it is asked once more.
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// How long it is left alone where it answers 429 and does not say how long.
+pub(super) const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
+/// Upstreams whose word to wait is remembered.
+pub(super) const PAUSES: u64 = 4096;
 /// Component bytes that may be under way from all upstreams together.
 pub(super) const COLD_BYTES: u64 = 1 << 30;
+
+/// A blob in the store, in bytes: no kind may be larger than a component.
+pub(super) const BLOB_BYTES: u64 = COMPONENT_BYTES;
+/// Cached files read at once, from disk into memory or to be hashed.
+pub(super) const LOADS_AT_ONCE: usize = 8;
+/// The digests of the pieces of large files, in bytes: 128 files of 256 MiB.
+pub(super) const SEALS_BYTES: u64 = 4 << 20;
+/// Altered files that are kept for a person to look at.
+pub(super) const SET_ASIDE_FILES: usize = 16;
+/// The least time between two files that are scrubbed.
+pub(super) const SCRUB_LEAST_PAUSE: Duration = Duration::from_millis(100);
+/// The time between two walks over the whole cache, and the longest between two files.
+pub(super) const SCRUB_REST: Duration = Duration::from_secs(3600);
 
 /// Tags remembered.
 pub(super) const TAGS: u64 = 16_384;
@@ -113,8 +152,8 @@ pub(super) const SEARCHES: u64 = 16_384;
 pub(super) const SEARCH_LIFE: Duration = Duration::from_secs(1);
 /// Manifests remembered, in bytes.
 pub(super) const MANIFESTS_HELD_BYTES: u64 = 16 << 20;
-/// Artifacts held in memory with their components, in bytes.
-pub(super) const ARTIFACTS_HELD_BYTES: u64 = 64 << 20;
+/// Artifacts held in memory with their components, in bytes; most share theirs with the store.
+pub(super) const ARTIFACTS_HELD_BYTES: u64 = 32 << 20;
 /// Blobs of which we remember that a repository holds them.
 pub(super) const BLOBS_PRESENT: u64 = 65_536;
 /// How long we go without asking a repository whether it still holds a digest that we have.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::case::Digest;
 use crate::outage::{NoAnswer, Outage, Peer};
 
-use super::address::AddressRefused;
+use super::docker_config::DockerConfigFault;
+use super::helper::HelperFault;
+use crate::egress::AddressRefused;
 
 /// Why one request to a registry brought nothing that can be used.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,11 +23,11 @@ pub(super) enum Fault {
         /// The HTTP status.
         status: u16,
     },
-    /// The registry asks us to slow down.
-    #[error("the registry answered 429")]
+    /// The registry asks us to wait: it answered 429, or 503 with `Retry-After`, now or a while ago.
+    #[error("the registry says to wait {} s", seconds(*wait))]
     RateLimited {
-        /// Its `Retry-After`, in seconds.
-        retry_after_s: Option<u64>,
+        /// How much longer.
+        wait: Duration,
     },
     /// No answer, or no further piece of it, in time.
     #[error("nothing came for {} ms", after.as_millis())]
@@ -132,9 +134,38 @@ pub(super) enum Fault {
     /// The file that holds our credential cannot be read.
     #[error("the credential file cannot be used")]
     CredentialFile(#[source] Arc<std::io::Error>),
+    /// Docker's configuration gives no credential.
+    #[error("docker's configuration cannot be used")]
+    DockerConfig(#[source] DockerConfigFault),
+    /// A credential helper gives none.
+    #[error("credential helper `{name}` {fault}")]
+    Helper {
+        /// The helper.
+        name: String,
+        /// What happened.
+        fault: HelperFault,
+    },
+    /// The registry wants a name and password where we have a refresh token.
+    #[error("the registry asks for a name and a password, the credential is an identity token")]
+    IdentityNotAsked,
     /// A page's `Link` leads somewhere else.
     #[error("the link to the next page leads away from the repository's referrers")]
     LinkRefused,
+    /// Two headers where there is one, so that two readers may take two things for it.
+    #[error("the answer has more than one `Content-Type`")]
+    ContentTypeTwice,
+    /// More referrers than can be told of.
+    #[error("the list of referrers is unusable: {detail}")]
+    ReferrersMalformed {
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// No list of tags, or one that cannot be followed.
+    #[error("the list of tags is unusable: {detail}")]
+    TagsMalformed {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// An answer of another type than the request can have.
     #[error("the answer is `{found}`, expected `{expected}`")]
     ContentType {
@@ -164,11 +195,13 @@ impl Fault {
         match self {
             Self::Status { status: status @ (401 | 403) } | Self::TokenStatus { status: status @ (401 | 403) } => {
                 Some(format!(
-                    "the registry answered {status}: check `username` with `password_file`, or `token_file`, in `{table}`"
+                    "the registry answered {status}: check `username` with `password_file`, `token_file` or `docker_config` in `{table}`"
                 ))
             }
-            Self::RateLimited { retry_after_s: Some(seconds) } => Some(format!("ask again in {seconds} s")),
-            Self::RateLimited { retry_after_s: None } => Some("ask again later".into()),
+            Self::RateLimited { wait } => Some(format!("ask again in {} s", seconds(*wait).max(1))),
+            Self::DockerConfig(_) | Self::Helper { .. } => {
+                Some(format!("look at what `docker_config` of `{table}` names: `docker login` writes it"))
+            }
             Self::Address(_) => Some(format!("set `private = true` in `{table}` if it is a registry of your network")),
             Self::RedirectRefused { host } => {
                 Some(format!("if it is the registry's store, add `{host}` to `redirect_hosts` in `{table}`"))
@@ -179,6 +212,11 @@ impl Fault {
             _ => None,
         }
     }
+}
+
+/// Whole seconds, so that whoever waits them has waited long enough.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// Why a request of ours to this stage has no answer; cheap to clone, because many may wait for one flight.
@@ -194,6 +232,15 @@ pub(super) enum Trouble {
         doing: String,
         /// What happened.
         fault: Fault,
+    },
+    /// The store that replicas share failed.
+    Store {
+        /// Its URL in the configuration.
+        name: String,
+        /// What we were doing.
+        doing: String,
+        /// What happened.
+        source: Arc<std::io::Error>,
     },
     /// Our own disk failed.
     Disk {
@@ -224,12 +271,19 @@ impl Trouble {
             Self::Unknown => Outage::new(Peer::Internal, "reading what was just there"),
             Self::Registry { upstream, doing, fault } => {
                 let hint = fault.hint(&upstream);
-                let outage = Outage::new(Peer::Registry(upstream), doing).because(fault);
+                let mut outage = Outage::new(Peer::Registry(upstream), doing);
+                if let Fault::RateLimited { wait } = fault {
+                    outage = outage.again_after(wait);
+                }
+                let outage = outage.because(fault);
                 match hint {
                     Some(hint) => outage.with_hint(hint),
                     None => outage,
                 }
             }
+            Self::Store { name, doing, source } => Outage::new(Peer::Store(name), doing)
+                .because(source)
+                .with_hint("look at `[registry.store]` and whether the store answers; without that table witgate keeps what it fetches for itself"),
             Self::Disk { doing, source } => Outage::new(Peer::Internal, doing).because(source),
         }
     }

@@ -5,18 +5,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION,
-    RETRY_AFTER,
 };
 use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256, Sha512};
 use tokio::time::{Instant, timeout};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::case::Digest;
 
 use super::budgets::{ERROR_BODY_BYTES, REDIRECTS, TOKEN_ANSWER_BYTES};
 use super::challenge::Challenge;
+use super::credential::Secret;
 use super::fault::Fault;
+use super::pause;
 use super::token;
 use super::upstream::Upstream;
 
@@ -46,6 +48,9 @@ impl Upstream {
             let (bytes, digest) = self.body(&mut response, limit_bytes, Pace::Whole).await?;
             check_header_digests(response.headers(), &bytes, &digest)?;
             let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+            if response.headers().get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+                return Err(Fault::ContentTypeTwice);
+            }
             let content_type = response.headers().get(CONTENT_TYPE).map(text).unwrap_or_default();
             let content_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             let links = response.headers().get_all(reqwest::header::LINK).iter().map(text).collect();
@@ -109,7 +114,7 @@ impl Upstream {
                 return Ok(response);
             }
             url = self.redirect_target(&response, &url)?;
-            response = self.send(method.clone(), &url, None, None).await?;
+            response = self.send(Ask::of(method.clone(), &url)).await?;
         }
         if response.status().is_redirection() {
             Err(Fault::TooManyRedirects { limit: REDIRECTS })
@@ -137,7 +142,8 @@ impl Upstream {
     ) -> Result<Response, Fault> {
         let scope = format!("repository:{repository}:pull");
         let held = self.authorizations.held(&self.name, &scope, Instant::now());
-        let response = self.send(method.clone(), url, accept, held.as_ref()).await?;
+        let ask = Ask { accept, ..Ask::of(method, url) };
+        let response = self.send(Ask { authorization: held.as_ref(), ..ask.clone() }).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
@@ -145,7 +151,7 @@ impl Upstream {
         let challenge = Challenge::of(response.headers()).ok_or(Fault::ChallengeMalformed)?;
         self.drain(response).await;
         let (authorization, life) = self.meet(&challenge, &scope).await?;
-        let response = self.send(method, url, accept, Some(&authorization)).await?;
+        let response = self.send(Ask { authorization: Some(&authorization), ..ask }).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             let not_after = life.map(|life| Instant::now() + life);
             self.authorizations.hold(&self.name, &scope, authorization, not_after);
@@ -155,40 +161,47 @@ impl Upstream {
 
     /// What to answer to a challenge, with its life; without a credential that fits the 401 stands.
     async fn meet(&self, challenge: &Challenge, scope: &str) -> Result<(HeaderValue, Option<Duration>), Fault> {
-        if let Some(token) = self.credential.token().await? {
+        let secret = self.credential.secret(&self.budgets).await?;
+        if let Secret::Bearer(token) = secret {
             return Ok((token, None));
         }
-        let basic = self.credential.basic().await?;
-        match challenge {
-            Challenge::Basic => basic.map(|basic| (basic, None)).ok_or(Fault::Status { status: 401 }),
-            Challenge::Bearer { unchecked_realm, service } => {
-                let realm = self.realm(unchecked_realm, service.as_deref(), scope)?;
-                let (token, life) = self.fetch_token(&realm, basic.as_ref()).await?;
-                Ok((token, Some(life)))
-            }
-        }
+        let Challenge::Bearer { unchecked_realm, service } = challenge else {
+            return match secret {
+                Secret::Password(basic) => Ok((basic, None)),
+                Secret::Identity(_) => Err(Fault::IdentityNotAsked),
+                Secret::Bearer(_) | Secret::Nothing => Err(Fault::Status { status: 401 }),
+            };
+        };
+        let mut realm = self.realm(unchecked_realm)?;
+        // The scope is ours, not the challenge's.
+        let parameters = service.iter().map(|service| ("service", service.as_str())).chain([("scope", scope)]);
+        let (token, life) = if let Secret::Identity(refresh) = &secret {
+            let form = refresh_form(parameters, refresh);
+            let ask = Ask { accept: Some(JSON), form: Some(&form), ..Ask::of(Method::POST, &realm) };
+            self.fetch_token(ask).await?
+        } else {
+            realm.query_pairs_mut().extend_pairs(parameters);
+            let authorization = if let Secret::Password(basic) = &secret { Some(basic) } else { None };
+            self.fetch_token(Ask { accept: Some(JSON), authorization, ..Ask::of(Method::GET, &realm) }).await?
+        };
+        Ok((token, Some(life)))
     }
 
-    /// The token endpoint's URL, if it is one that may be asked. The scope is ours, not the challenge's.
-    fn realm(&self, unchecked_realm: &str, service: Option<&str>, scope: &str) -> Result<Url, Fault> {
+    /// The token endpoint's URL, if it is one that may be asked.
+    fn realm(&self, unchecked_realm: &str) -> Result<Url, Fault> {
         let mut realm = Url::parse(unchecked_realm).map_err(|_| Fault::ChallengeMalformed)?;
         if !self.trusts_realm(&realm) {
             return Err(Fault::RealmRefused { host: host_text(&realm) });
         }
         realm.set_fragment(None);
-        if let Some(service) = service {
-            realm.query_pairs_mut().append_pair("service", service);
-        }
-        realm.query_pairs_mut().append_pair("scope", scope);
         Ok(realm)
     }
 
-    async fn fetch_token(&self, realm: &Url, basic: Option<&HeaderValue>) -> Result<(HeaderValue, Duration), Fault> {
+    async fn fetch_token(&self, ask: Ask<'_>) -> Result<(HeaderValue, Duration), Fault> {
         let whole = async {
-            let mut response = self.send(Method::GET, realm, Some("application/json"), basic).await?;
+            let mut response = self.send(ask).await?;
             match response.status() {
                 StatusCode::OK => {}
-                StatusCode::TOO_MANY_REQUESTS => return Err(rate_limited(response.headers())),
                 other => return Err(Fault::TokenStatus { status: other.as_u16() }),
             }
             let (body, _) = self.body(&mut response, TOKEN_ANSWER_BYTES, Pace::Whole).await?;
@@ -199,24 +212,30 @@ impl Upstream {
     }
 
     /// One request, no redirects, no retries; the address in the URL is checked here, that behind a name by the resolver.
-    async fn send(
-        &self,
-        method: Method,
-        url: &Url,
-        accept: Option<&str>,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Response, Fault> {
-        self.reach.check_literal(url)?;
-        let mut request = self.client.request(method, url.clone()).header(ACCEPT_ENCODING, "identity");
-        if let Some(accept) = accept {
+    ///
+    /// A registry that said to wait is not asked, nor is its token endpoint or its store of blobs.
+    async fn send(&self, ask: Ask<'_>) -> Result<Response, Fault> {
+        if let Some(wait) = self.pauses.left(&self.name, Instant::now()) {
+            return Err(Fault::RateLimited { wait });
+        }
+        self.reach.check_literal(ask.url)?;
+        let mut request = self.client.request(ask.method, ask.url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(accept) = ask.accept {
             request = request.header(ACCEPT, accept);
         }
-        if let Some(authorization) = authorization {
+        if let Some(authorization) = ask.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(form) = ask.form {
+            request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.to_owned());
         }
         let after = self.budgets.idle;
         let sent = timeout(after, request.send()).await.map_err(|_| Fault::Silent { after })?;
         let response = sent.map_err(Fault::transport)?;
+        if let Some(wait) = pause::wait(response.status().as_u16(), response.headers()) {
+            self.pauses.hold(&self.name, wait, Instant::now());
+            return Err(Fault::RateLimited { wait });
+        }
         let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         if response.headers().get_all(CONTENT_ENCODING).iter().all(identity) {
             Ok(response)
@@ -232,7 +251,6 @@ impl Upstream {
                 self.drain_in_place(response).await;
                 Err(Fault::NotFound)
             }
-            StatusCode::TOO_MANY_REQUESTS => Err(rate_limited(response.headers())),
             other => Err(Fault::Status { status: other.as_u16() }),
         }
     }
@@ -279,6 +297,31 @@ impl Upstream {
     }
 }
 
+/// What buys a token with a refresh token (Docker token specification, "OAuth2"): a body, for it must stand in no URL.
+fn refresh_form<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>, refresh: &str) -> Zeroizing<String> {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(parameters).extend_pairs([("grant_type", "refresh_token"), ("client_id", "witgate")]);
+    Zeroizing::new(form.append_pair("refresh_token", refresh).finish())
+}
+
+/// One request.
+#[derive(Clone)]
+struct Ask<'a> {
+    method: Method,
+    url: &'a Url,
+    accept: Option<&'a str>,
+    authorization: Option<&'a HeaderValue>,
+    /// A body in `application/x-www-form-urlencoded`.
+    form: Option<&'a str>,
+}
+
+impl<'a> Ask<'a> {
+    /// A request without anything that it does not need.
+    fn of(method: Method, url: &'a Url) -> Self {
+        Self { method, url, accept: None, authorization: None, form: None }
+    }
+}
+
 /// How a body's time is bounded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
@@ -299,11 +342,6 @@ fn check_header_digests(headers: &HeaderMap, bytes: &Bytes, found: &Digest) -> R
     if all_agree { Ok(()) } else { Err(Fault::HeaderDigest { found: *found }) }
 }
 
-fn rate_limited(headers: &HeaderMap) -> Fault {
-    let seconds = |value: &HeaderValue| value.to_str().ok()?.trim().parse::<u32>().ok().map(u64::from);
-    Fault::RateLimited { retry_after_s: headers.get(RETRY_AFTER).and_then(seconds) }
-}
-
 /// Where a redirect leads, for a message: never the path or query, which may hold a signature.
 fn target_host(response: &Response, url: &Url) -> String {
     let location = response.headers().get(LOCATION).and_then(|text| text.to_str().ok());
@@ -319,6 +357,8 @@ fn host_text(url: &Url) -> String {
     }
 }
 
+/// What a token endpoint answers with.
+const JSON: &str = "application/json";
 /// A peer's announcement alone makes us allocate no more than this, in bytes.
 const FIRST_ALLOCATION_BYTES: u64 = 1 << 20;
 
@@ -329,7 +369,7 @@ mod tests {
 
     use serde_json::json;
 
-    use crate::registry::budgets::{Budgets, MANIFEST_BYTES};
+    use crate::registry::budgets::{Budgets, MANIFEST_BYTES, PAUSE_DEFAULT, REQUESTS_PER_UPSTREAM};
     use crate::registry::document::OCI_MANIFEST;
     use crate::registry::peer::{Ending, Peer, Pushed, Reply, Stage};
     use crate::registry::settings::Upstreams;
@@ -396,7 +436,7 @@ mod tests {
             peer.on(pushed.layer_path(), lie);
             let outage = stage.outage(&peer, "x:1").await;
             assert_eq!(outage.peer.kind(), "registry", "{what}");
-            assert_eq!(stage.registry.component(&Digest::of(b"component")).await.unwrap(), None, "{what} was kept");
+            assert_eq!(stage.held(&Digest::of(b"component")).await, None, "{what} was kept");
         }
         let honest = blob(b"component").ending(Ending::Chunked).header("content-encoding", "identity");
         peer.on(pushed.layer_path(), honest);
@@ -492,6 +532,102 @@ mod tests {
         assert_eq!(peer.asked().len(), 1 + 1 + 3, "401, token, manifest, config, component");
     }
 
+    /// Docker's configuration with one entry for `peer`.
+    fn docker_config(folder: &tempfile::TempDir, peer: &Peer, entry: &serde_json::Value) -> UpstreamSettings {
+        let file = folder.path().join("config.json");
+        let config = json!({"auths": {peer.name.clone(): entry}});
+        std::fs::write(&file, config.to_string()).unwrap();
+        UpstreamSettings { docker_config: Some(file), ..UpstreamSettings::default() }
+    }
+
+    #[tokio::test]
+    async fn an_identity_token_buys_a_token_in_a_body_and_nowhere_else() {
+        let (peer, thief) = (Peer::start().await, Peer::start().await);
+        let folder = tempfile::tempdir().unwrap();
+        let settings = docker_config(&folder, &peer, &json!({"identitytoken": "re fresh&x=y"}));
+        let stage = Stage::with(&peer, settings);
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/steal\"", thief.name));
+        stage.outage(&peer, "x:1").await;
+        peer.guard("Bearer t", "Basic realm=x");
+        assert!(stage.outage(&peer, "x:1").await.chain().contains("identity token"));
+        assert_eq!(thief.asked().len(), 0);
+
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\",service=\"s\"", peer.name));
+        peer.on(
+            "/token",
+            Reply::ok("application/json", json!({"access_token": "t", "refresh_token": "r"}).to_string()),
+        );
+        stage.resolve(&peer, "x:1").await.unwrap();
+        let asked: Vec<_> = peer.asked().into_iter().filter(|asked| asked.path.starts_with("/token")).collect();
+        let [token] = &*asked else { panic!("{asked:?}") };
+        assert_eq!((&*token.method, &*token.path, &token.authorization), ("POST", "/token", &None));
+        assert_eq!(
+            token.body,
+            "service=s&scope=repository%3Ax%3Apull&grant_type=refresh_token&client_id=witgate&refresh_token=re+fresh%26x%3Dy"
+        );
+        assert!(peer.asked().iter().all(|asked| !asked.path.contains("fresh")));
+    }
+
+    #[tokio::test]
+    async fn a16_3_each_upstream_gets_its_own_credential_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b, open) = (Peer::start().await, Peer::start().await, Peer::start().await);
+        let config = folder.path().join("config.json");
+        let auth = |pair: &str| json!({"auth": base64::Engine::encode(&base64::prelude::BASE64_STANDARD, pair)});
+        let auths = json!({a.name.clone(): auth("u:a"), b.name.clone(): auth("u:b")});
+        std::fs::write(&config, json!({"auths": auths}).to_string()).unwrap();
+        let docker = || UpstreamSettings { docker_config: Some(config.clone()), ..UpstreamSettings::default() };
+        let upstreams =
+            [(a.name.clone(), docker()), (b.name.clone(), docker()), (open.name.clone(), UpstreamSettings::default())];
+        let stage = Stage::of(&Settings { upstreams: upstreams.into(), ..Settings::default() }, Budgets::default());
+        for (peer, basic) in [(&a, "Basic dTph"), (&b, "Basic dTpi"), (&open, "Basic none")] {
+            Pushed::new("x", b"component").on(peer, "1");
+            peer.guard(basic, "Basic realm=x");
+        }
+        for _ in 0..2 {
+            stage.resolve(&a, "x:1").await.unwrap();
+            stage.resolve(&b, "x:1").await.unwrap();
+            stage.outage(&open, "x:1").await;
+        }
+        let sent = |peer: &Peer| {
+            let mut sent: Vec<_> = peer.asked().into_iter().filter_map(|asked| asked.authorization).collect();
+            sent.dedup();
+            sent
+        };
+        assert_eq!((sent(&a), sent(&b), sent(&open)), (vec!["Basic dTph".into()], vec!["Basic dTpi".into()], vec![]));
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_asked_when_the_registry_asks_and_not_before() {
+        let peer = Peer::start().await;
+        let folder = tempfile::tempdir().unwrap();
+        let helper = folder.path().join("docker-credential-good");
+        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scripts/docker-credential-fake");
+        std::os::unix::fs::symlink(script, &helper).unwrap();
+        let file = folder.path().join("config.json");
+        std::fs::write(&file, json!({"credHelpers": {peer.name.clone(): "good"}}).to_string()).unwrap();
+        let one = UpstreamSettings { docker_config: Some(file.clone()), ..UpstreamSettings::default() };
+        let settings = Settings {
+            upstreams: [(peer.name.clone(), one)].into(),
+            credential_helpers: [("good".to_owned(), helper)].into(),
+            ..Settings::default()
+        };
+        let stage = Stage::of(&settings, Budgets::default());
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Basic dTpodW50ZXIy", "Basic realm=x");
+        stage.resolve(&peer, "x:1").await.unwrap();
+        // Rotated to a helper that nobody allowed: what is held is good until the registry says otherwise.
+        std::fs::write(&file, json!({"credHelpers": {peer.name.clone(): "sh"}}).to_string()).unwrap();
+        Pushed::new("x", b"other").on(&peer, "2");
+        stage.resolve(&peer, "x:2").await.unwrap();
+        peer.guard("Basic new", "Basic realm=x");
+        Pushed::new("x", b"third").on(&peer, "3");
+        let outage = stage.outage(&peer, "x:3").await;
+        assert!(outage.chain().contains("`sh`, which is not listed"), "{}", outage.chain());
+        assert!(outage.hint.unwrap().contains("docker_config"));
+    }
+
     #[tokio::test]
     async fn a16_1_no_token_endpoint_but_our_own_sees_the_credential() {
         let (peer, thief) = (Peer::start().await, Peer::start().await);
@@ -534,17 +670,78 @@ mod tests {
             Reply::ok("application/json", "").ending(Ending::Endless),
             Reply::ok("application/json", "").ending(Ending::Mute),
             Reply::status(401),
-            Reply::status(429),
             Reply::status(307).header("location", "/v2/"),
+            Reply::status(429),
         ] {
             peer.on("/token?scope=repository%3Ax%3Apull", answer);
             let outage = stage.outage(&peer, "x:1").await;
             assert!(!outage.chain().contains("wrong"), "{}", outage.chain());
         }
+        let stage = Stage::of(&Settings::default(), quick());
         for challenge in ["Negotiate", "Bearer service=x", "Basic realm=x"] {
             peer.guard("Bearer t", challenge);
             stage.outage(&peer, "x:1").await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_says_to_wait_is_asked_by_nobody_until_then() {
+        let (peer, other) = (Peer::start().await, Peer::start().await);
+        let wait = |status: u16| Reply::status(status).header("retry-after", "7");
+        for at in ["manifest", "token", "blob", "store"] {
+            let store = Peer::start().await;
+            let stage = Stage::with(
+                &peer,
+                UpstreamSettings { redirect_hosts: vec![store.name.clone()], ..UpstreamSettings::default() },
+            );
+            let pushed = Pushed::new("x", b"component").on(&peer, "1");
+            Pushed::new("y", b"other").on(&peer, "1");
+            match at {
+                "manifest" => peer.on(pushed.manifest_path("1"), wait(429)),
+                "token" => {
+                    peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\"", peer.name));
+                    peer.on("/token?scope=repository%3Ax%3Apull", wait(503));
+                }
+                "blob" => peer.on(pushed.layer_path(), wait(503)),
+                _ => {
+                    let target = format!("http://{}/blob", store.name);
+                    peer.on(pushed.layer_path(), Reply::status(307).header("location", &target));
+                    store.on("/blob", wait(429));
+                }
+            }
+            let outage = stage.outage(&peer, "x:1").await;
+            let asked = peer.asked().len();
+            assert_eq!(outage.retry_after, Some(Duration::from_secs(7)), "{at}: {}", outage.chain());
+            for rest in ["x:1", "x:2", "y:1"] {
+                let outage = stage.outage(&peer, rest).await;
+                assert_eq!(outage.peer.to_string(), format!("registry `{}`", peer.name));
+                let left = outage.retry_after.unwrap();
+                assert!(left > Duration::from_secs(1) && left <= Duration::from_secs(7), "{at}: {left:?}");
+            }
+            assert_eq!(peer.asked().len(), asked, "{at}: it was asked again");
+            peer.open();
+        }
+        // Another registry is not to blame, and another gateway process was not told.
+        Pushed::new("x", b"component").on(&other, "1");
+        let stage = Stage::bare();
+        peer.on("/v2/x/manifests/9", wait(429));
+        stage.outage(&peer, "x:9").await;
+        stage.resolve(&other, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_gave_no_time_is_asked_again_after_a_second() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        peer.on("/v2/x/manifests/1", Reply::status(503));
+        assert_eq!(stage.outage(&peer, "x:1").await.retry_after, None);
+        peer.on("/v2/x/manifests/1", Reply::status(429));
+        assert_eq!(stage.outage(&peer, "x:1").await.retry_after, Some(PAUSE_DEFAULT));
+        peer.on("/v2/x/manifests/2", Reply::status(429).header("retry-after", "0"));
+        let fresh = Stage::bare();
+        assert_eq!(fresh.outage(&peer, "x:2").await.retry_after, Some(Duration::ZERO));
+        assert!(fresh.resolve(&peer, "x:3").await.is_err());
+        assert_eq!(peer.times("/v2/x/manifests/3"), 1, "no time is no pause");
     }
 
     #[tokio::test]
@@ -561,6 +758,114 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_more_than_32_requests_at_once_go_to_one_upstream() {
+        let (peer, other) = (Peer::start().await, Peer::start().await);
+        let queue = Duration::from_millis(200);
+        let one = |peer: &Peer| (peer.name.clone(), UpstreamSettings::default());
+        let settings = Settings { upstreams: [one(&peer), one(&other)].into(), ..Settings::default() };
+        let stage = Arc::new(Stage::of(&settings, Budgets { queue, ..Budgets::default() }));
+        let mute = |number: usize| format!("/v2/x/manifests/{number}");
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..REQUESTS_PER_UPSTREAM {
+            peer.on(mute(number), Reply::ok(OCI_MANIFEST, "{}").ending(Ending::Mute));
+            let (stage, peer) = (stage.clone(), peer.clone());
+            asking.spawn(async move { stage.resolve(&peer, &format!("x:{number}")).await.is_err() });
+        }
+        peer.asked_times(REQUESTS_PER_UPSTREAM).await;
+        let chain = stage.outage(&peer, "x:one-more").await.chain();
+        assert!(chain.contains("no free place within 200 ms"), "{chain}");
+        assert_eq!(peer.asked().len(), REQUESTS_PER_UPSTREAM);
+        Pushed::new("x", b"component").on(&other, "1");
+        stage.resolve(&other, "x:1").await.unwrap();
+        // Who leaves gives the place back.
+        asking.shutdown().await;
+        Pushed::new("x", b"component").on(&peer, "1");
+        stage.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_token_answer_and_an_error_body_have_their_limits() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        Pushed::new("x", b"component").on(&peer, "1");
+        peer.guard("Bearer t", &format!("Bearer realm=\"http://{}/token\"", peer.name));
+        let padded = |size: u64| {
+            let token = json!({"token": "t"}).to_string();
+            format!("{token}{}", " ".repeat(usize::try_from(size).unwrap() - token.len()))
+        };
+        let path = "/token?scope=repository%3Ax%3Apull";
+        peer.on(path, Reply::ok(JSON, padded(TOKEN_ANSWER_BYTES + 1)));
+        let chain = stage.outage(&peer, "x:1").await.chain();
+        assert!(chain.contains("longer than 65536 bytes"), "{chain}");
+        peer.on(path, Reply::ok(JSON, padded(TOKEN_ANSWER_BYTES)));
+        stage.resolve(&peer, "x:1").await.unwrap();
+        peer.open();
+        // What an error has to say is read as far as it is short, and never waited for.
+        for size in [ERROR_BODY_BYTES, ERROR_BODY_BYTES + 1, 1 << 20] {
+            for ending in [Ending::Whole, Ending::Chunked] {
+                let body = vec![b'x'; usize::try_from(size).unwrap()];
+                peer.on("/v2/x/manifests/none", Reply::status(404).body(body).ending(ending));
+                let unknown = stage.resolve(&peer, "x:none").await.unwrap_err();
+                assert!(matches!(unknown, crate::outage::NoAnswer::UnknownReference { .. }), "{size}: {unknown:?}");
+            }
+        }
+        peer.on("/v2/x/manifests/none", Reply::status(404).ending(Ending::Endless));
+        assert!(stage.resolve(&peer, "x:none").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_blob_at_the_least_rate_is_taken_and_one_below_it_is_not() {
+        let peer = Peer::start().await;
+        let stage = Stage::bare();
+        let upstream = stage.registry.inner.upstreams.of_registry(&peer.name).unwrap();
+        let least = upstream.budgets.least_rate_bytes_per_s;
+        let after = |seconds| Duration::from_secs(seconds);
+        assert_eq!((least, upstream.budgets.slow_start), (64 << 10, after(10)), "the limits that are documented");
+        assert!(upstream.check_rate(0, after(10)).is_ok(), "slow at the start");
+        assert!(upstream.check_rate(11 * least, after(11)).is_ok());
+        assert!(matches!(upstream.check_rate(11 * least - 1, after(11)), Err(Fault::TooSlow { .. })));
+        assert!(upstream.check_rate(u64::MAX, Duration::MAX).is_err(), "no rate overflows into a good one");
+    }
+
+    #[tokio::test]
+    async fn a17_3_no_url_in_what_is_read_is_ever_asked() {
+        let (peer, thief) = (Peer::start().await, Peer::start().await);
+        let url = format!("http://{}/fetch-me", thief.name);
+        let config = json!({
+            "layerDigests": [Digest::of(b"component").to_string()], "$ref": url, "rootfs": {"url": url},
+            "component": {"imports": [url], "target": url},
+        });
+        let config = config.to_string().into_bytes();
+        let mut layer = crate::registry::peer::descriptor("application/wasm", b"component");
+        layer["annotations"] = json!({"org.opencontainers.image.source": url, "issuer": url, "jwks_uri": url});
+        let mut pushed = Pushed::with_config("x", b"component", config);
+        let manifest = |layer: &serde_json::Value, pushed: &Pushed| {
+            json!({
+                "schemaVersion": 2,
+                "mediaType": OCI_MANIFEST,
+                "config": crate::registry::peer::descriptor("application/vnd.wasm.config.v0+json", &pushed.config),
+                "layers": [layer],
+                "annotations": {"org.opencontainers.image.url": url, "$ref": url},
+            })
+            .to_string()
+            .into_bytes()
+        };
+        pushed.manifest = manifest(&layer, &pushed);
+        let pushed = pushed.on(&peer, "1");
+        let stage = Stage::bare();
+        let artifact = stage.resolve(&peer, "x:1").await.unwrap();
+        assert!(artifact.component().is_some(), "{:?}", artifact.facts().defects);
+        stage.registry.candidates(&artifact).await.unwrap();
+        layer["urls"] = json!([url]);
+        let mut foreign = Pushed::with_config("x", b"component", pushed.config.clone());
+        foreign.manifest = manifest(&layer, &pushed);
+        foreign.on(&peer, "2");
+        let artifact = stage.resolve(&peer, "x:2").await.unwrap();
+        assert_eq!(artifact.facts().defects[0].code, crate::reason::Code::MANIFEST_INVALID);
+        assert!(thief.asked().is_empty(), "{:?}", thief.asked());
+    }
+
+    #[tokio::test]
     async fn a17_2_a_name_that_leads_out_of_reach_is_refused_before_any_connection() {
         let peer = Peer::start().await;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -571,7 +876,7 @@ mod tests {
         let port = peer.name.rsplit(':').next().unwrap();
         for host in ["localhost", "a.localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "2130706433"] {
             let url = Url::parse(&format!("http://{host}:{port}/")).unwrap();
-            let fault = upstream.send(Method::GET, &url, None, None).await.unwrap_err();
+            let fault = upstream.send(Ask::of(Method::GET, &url)).await.unwrap_err();
             assert!(matches!(fault, Fault::Address(_)), "{host}: {fault:?}");
         }
         assert!(peer.asked().is_empty());

@@ -10,13 +10,15 @@ use super::manifest::Manifest;
 use super::{config, referrers, token};
 use crate::case::{Defect, Digest};
 
-/// Judges a manifest; gives the digest of the component, or of an index's one child, where nothing is wrong with it.
+/// Judges a manifest; gives the digest of the component, of an application's first one, of native code, or of an index's one
+/// child, where nothing is wrong with it.
 ///
 /// # Errors
 /// The defects.
 pub fn manifest(bytes: &[u8], content_type: &str) -> Result<Digest, Vec<Defect>> {
     let manifest = Manifest::judge(bytes, content_type);
-    match manifest.component.or(manifest.child) {
+    let first = manifest.application.and_then(|application| application.components.into_iter().next());
+    match manifest.component.or(first).or(manifest.native).or(manifest.child) {
         Some(component) if manifest.defects.is_empty() => Ok(component.digest),
         _ => Err(manifest.defects),
     }

@@ -7,13 +7,15 @@ use serde_json::Value;
 use crate::case::Defect;
 use crate::reason::Code;
 
+use super::application::Application;
 use super::budgets::{COMPONENT_BYTES, CONFIG_BYTES, DESCRIPTORS};
 use super::document::{
     self, DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, is_media_type, over_limit, shown,
 };
 use super::index::{self, Entry};
 
-/// A manifest as judged: it has a component, or a child that may have one, or a defect.
+/// A manifest as judged: it has a component, an application's components, native code, or a child that may have one of them;
+/// or a defect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Manifest {
     /// The media type that its bytes, or else the registry, give it; `application/octet-stream` if neither gives one.
@@ -24,6 +26,10 @@ pub(super) struct Manifest {
     pub config: Option<Descriptor>,
     /// The one layer that is a component.
     pub component: Option<Descriptor>,
+    /// Components and what they come with, if this is an application.
+    pub application: Option<Application>,
+    /// The one layer that is native code.
+    pub native: Option<Descriptor>,
     /// The one child that can be meant, if this is an index.
     pub child: Option<Descriptor>,
     /// What is wrong with it.
@@ -41,11 +47,13 @@ impl Manifest {
             annotations: BTreeMap::new(),
             config: None,
             component: None,
+            application: None,
+            native: None,
             child: None,
             defects: Vec::new(),
         };
         if let Err(defect) = manifest.read(bytes, content_type) {
-            (manifest.component, manifest.child) = (None, None);
+            manifest.forget_content();
             manifest.defects.push(defect);
         }
         manifest
@@ -64,26 +72,43 @@ impl Manifest {
             }
         };
         let config = self.config.insert(config);
-        if config.media_type.starts_with("application/vnd.wasmcloud.provider") {
-            return Err(unsupported(
-                "config.mediaType",
-                "a wasmCloud capability provider is native code, no component",
-            ));
-        }
         if config.size_bytes > CONFIG_BYTES {
             return Err(over_limit("config.size", format!("{} bytes, at most {CONFIG_BYTES}", config.size_bytes)));
         }
+        if let Some(application) = Application::of(config, &layers)? {
+            self.application = Some(application);
+            return Ok(());
+        }
         let [layer] = <[Descriptor; 1]>::try_from(layers)
             .map_err(|layers| unsupported("layers", format!("{} layers, expected one component", layers.len())))?;
+        let within_limit = |layer: &Descriptor| match layer.size_bytes {
+            size_bytes if size_bytes > COMPONENT_BYTES => {
+                Err(over_limit("layers[0].size", format!("{size_bytes} bytes, at most {COMPONENT_BYTES}")))
+            }
+            _ => Ok(()),
+        };
+        // One that is called a component in one place and native code in the other is neither.
+        if config.media_type.starts_with(PROVIDER) || layer.media_type.starts_with(PROVIDER) {
+            if config.media_type != PROVIDER_CONFIG || layer.media_type != PROVIDER_LAYER {
+                let detail = format!("`{}` with `{}` is no provider archive", config.media_type, layer.media_type);
+                return Err(unsupported("config.mediaType", detail));
+            }
+            within_limit(&layer)?;
+            self.native = Some(layer);
+            return Ok(());
+        }
         if !COMPONENT_LAYERS.contains(&layer.media_type.as_str()) {
             let detail = format!("`{}` is no component, expected `{}`", layer.media_type, COMPONENT_LAYERS[0]);
             return Err(unsupported("layers[0].mediaType", detail));
         }
-        if layer.size_bytes > COMPONENT_BYTES {
-            return Err(over_limit("layers[0].size", format!("{} bytes, at most {COMPONENT_BYTES}", layer.size_bytes)));
-        }
+        within_limit(&layer)?;
         self.component = Some(layer);
         Ok(())
+    }
+
+    /// Something is wrong with it: nothing that it names is fetched or believed.
+    pub fn forget_content(&mut self) {
+        (self.component, self.application, self.native, self.child) = (None, None, None, None);
     }
 }
 
@@ -175,6 +200,12 @@ fn unsupported(about: &str, detail: impl Into<String>) -> Defect {
     Defect { code: Code::ARTIFACT_UNSUPPORTED, about: about.into(), detail: detail.into() }
 }
 
+/// What a wasmCloud capability provider's parts begin with: native code.
+const PROVIDER: &str = "application/vnd.wasmcloud.provider";
+/// Its config.
+const PROVIDER_CONFIG: &str = "application/vnd.wasmcloud.provider.archive.config";
+/// Its archive: a tar file with a program for each machine and a token about them.
+const PROVIDER_LAYER: &str = "application/vnd.wasmcloud.provider.archive.layer.v1+par";
 /// Layers that are a component as it is: never compressed, never an archive (facts: wash, wkg, older wasmCloud, wasm-to-oci).
 const COMPONENT_LAYERS: [&str; 3] = [
     "application/wasm",
@@ -218,9 +249,36 @@ mod tests {
 
     fn code(change: &Value) -> String {
         let manifest = judge(change);
-        assert!(manifest.component.is_none(), "{change} has a component");
+        assert!(contents(&manifest) == 0, "{change} has a content");
         assert_eq!(manifest.defects.len(), 1, "{change}");
         format!("{} {}", manifest.defects[0].code, manifest.defects[0].about)
+    }
+
+    fn contents(manifest: &Manifest) -> usize {
+        let Manifest { component, application, native, child, .. } = manifest;
+        [component.is_some(), application.is_some(), native.is_some(), child.is_some()]
+            .into_iter()
+            .map(usize::from)
+            .sum()
+    }
+
+    #[test]
+    fn a27_4_a_provider_archive_is_native_code_and_nothing_else() {
+        let provider = |config: &str, layer: &str| json!({"config": descriptor(config, 1), "layers": [descriptor(layer, COMPONENT_BYTES)]});
+        let manifest = judge(&provider(PROVIDER_CONFIG, PROVIDER_LAYER));
+        assert_eq!((contents(&manifest), manifest.native.unwrap().media_type), (1, PROVIDER_LAYER.to_owned()));
+        for (config, layer) in [
+            (PROVIDER_CONFIG, "application/wasm"),
+            ("application/vnd.wasm.config.v0+json", PROVIDER_LAYER),
+            (PROVIDER_CONFIG, "application/vnd.wasmcloud.provider.archive.layer.v2+par"),
+            ("application/vnd.wasmcloud.provider.other", PROVIDER_LAYER),
+        ] {
+            assert_eq!(code(&provider(config, layer)), "artifact-unsupported config.mediaType", "{config} {layer}");
+        }
+        let large = json!({
+            "config": descriptor(PROVIDER_CONFIG, 1), "layers": [descriptor(PROVIDER_LAYER, COMPONENT_BYTES + 1)],
+        });
+        assert_eq!(code(&large), "limit-exceeded layers[0].size");
     }
 
     #[test]
@@ -282,10 +340,6 @@ mod tests {
             ),
             (json!({"layers": [descriptor("application/wasm+gzip", 1)]}), "artifact-unsupported layers[0].mediaType"),
             (
-                json!({"config": descriptor("application/vnd.wasmcloud.provider.archive.config", 1)}),
-                "artifact-unsupported config.mediaType",
-            ),
-            (
                 json!({"mediaType": "application/vnd.docker.distribution.manifest.v1+json"}),
                 "artifact-unsupported mediaType",
             ),
@@ -318,12 +372,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn has_a_component_or_a_defect_never_both(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..400) {
+        fn has_one_content_or_a_defect_never_both(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0_usize..400) {
             let mut text = good().to_string().into_bytes();
             let at = cut.min(text.len());
             text.splice(at..(at + bytes.len() / 8).min(text.len()), bytes);
             let manifest = Manifest::judge(&text, OCI_MANIFEST);
-            prop_assert_eq!(manifest.component.is_some(), manifest.defects.is_empty());
+            prop_assert_eq!(contents(&manifest), usize::from(manifest.defects.is_empty()));
         }
     }
 }

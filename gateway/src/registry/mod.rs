@@ -5,44 +5,57 @@
 
 use std::path::Path;
 use std::sync::Arc;
-
-use bytes::Bytes;
+use std::time::Duration;
 
 use crate::case::{Candidates, Digest, Reference, Timestamp};
 use crate::outage::{NoAnswer, Outage, Peer};
 
-mod address;
+mod application;
 mod artifact;
-mod blobs;
 mod budgets;
 mod challenge;
 mod config;
+mod credential;
+mod docker_config;
 mod document;
 mod fault;
 mod fetch;
+mod flight;
 #[doc(hidden)]
 pub mod fuzzing;
+mod helper;
 mod index;
+mod links;
 mod manifest;
+mod pause;
 #[cfg(test)]
 mod peer;
 mod referrers;
 mod resolve;
 #[cfg(test)]
 mod resolve_index_tests;
+mod serve;
+#[cfg(test)]
+mod serve_tests;
 mod settings;
+mod store;
+mod tags;
 mod token;
 mod upstream;
 
 pub use artifact::Artifact;
-pub use settings::{Given, Settings, StartError, UpstreamSettings};
-pub use upstream::GivenSecret;
+pub use credential::GivenSecret;
+pub use referrers::{Attachment, Attachments};
+pub use serve::ServedManifest;
+pub use settings::{Given, Settings, StartError, StoreSettings, UpstreamSettings};
+pub use store::Blob;
+pub use tags::Tags;
 
-use blobs::Blobs;
 use budgets::Budgets;
 use fault::Trouble;
 use resolve::Memory;
 use settings::Upstreams;
+use store::Store;
 use upstream::Upstream;
 
 /// The registries that may be asked, with what is known of them; cheap to clone.
@@ -54,8 +67,9 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     upstreams: Upstreams,
-    blobs: Blobs,
+    store: Store,
     memory: Memory,
+    package_prefix: Option<String>,
 }
 
 impl Registry {
@@ -69,9 +83,9 @@ impl Registry {
 
     fn with_budgets(settings: &Settings, cache_dir: &Path, budgets: Budgets) -> Result<Self, StartError> {
         let upstreams = Upstreams::of(settings, &Arc::new(budgets))?;
-        let blobs = Blobs::open(cache_dir, settings.cache_max_bytes)
-            .map_err(|source| StartError::Cache { path: cache_dir.to_owned(), source })?;
-        Ok(Self { inner: Arc::new(Inner { upstreams, blobs, memory: Memory::new(settings.tag_life_s) }) })
+        let store = Store::open(cache_dir, settings)?;
+        let (memory, package_prefix) = (Memory::new(settings.tag_life_s), settings.packages()?);
+        Ok(Self { inner: Arc::new(Inner { upstreams, store, memory, package_prefix }) })
     }
 
     /// Finds what `reference` means at `now`: its tag is asked for once, then only digests count.
@@ -120,9 +134,21 @@ impl Registry {
         found.map_err(Trouble::into_outage)
     }
 
-    /// The bytes of a component that was resolved before, hashed again; none if they are no longer held.
-    pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, Outage> {
-        resolve::read_blob(&self.inner.blobs, *digest).await.map_err(Trouble::into_outage)
+    /// The verified bytes of any blob that is held: a component, a config, a layer of data; none if they are not held.
+    ///
+    /// The store is one for all: whether somebody may read the blob at all is for the caller of this to know.
+    pub async fn held(&self, digest: &Digest) -> Result<Option<Blob>, Outage> {
+        self.inner.store.blob(*digest).await.map_err(Trouble::into_outage)
+    }
+
+    /// Looks at the next cached file, in the background; gives how long to wait until the one after it.
+    pub async fn scrub(&self) -> Duration {
+        self.inner.store.scrub().await
+    }
+
+    /// Sets `witgate_store_bytes`.
+    pub fn measure(&self) {
+        self.inner.store.measure();
     }
 
     fn upstream(&self, reference: &Reference) -> Result<Arc<Upstream>, NoAnswer> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,7 @@ use crate::outage::{NoAnswer, Outage};
 
 use super::budgets::Budgets;
 use super::document::{OCI_INDEX, OCI_MANIFEST};
-use super::{Registry, Settings, UpstreamSettings};
+use super::{Blob, Registry, Settings, UpstreamSettings};
 
 /// One request as it arrived.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Asked {
     pub method: String,
     pub path: String,
     pub authorization: Option<String>,
+    pub body: String,
 }
 
 /// One answer.
@@ -60,6 +62,11 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Vec::new(), ending: Ending::Whole }
     }
 
+    /// A status without a body, after which the next request may follow at once.
+    pub fn refusal(status: u16) -> Self {
+        Self::status(status).header("retry-after", "0")
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -85,9 +92,11 @@ pub(super) struct Peer {
     pub name: String,
     answers: Arc<Mutex<Answers>>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    count: tokio::sync::watch::Sender<usize>,
     /// What must be presented under `/v2/`, and the challenge for those who do not.
     guard: Arc<Mutex<Option<(String, String)>>>,
     refuses_head: Arc<Mutex<bool>>,
+    keeps_objects: Arc<Mutex<bool>>,
 }
 
 impl Peer {
@@ -106,7 +115,16 @@ impl Peer {
 
     fn named(name: String) -> Self {
         let (answers, asked) = (Arc::default(), Arc::default());
-        Self { name, answers, asked, guard: Arc::default(), refuses_head: Arc::default() }
+        let count = tokio::sync::watch::Sender::new(0);
+        Self {
+            name,
+            answers,
+            asked,
+            count,
+            guard: Arc::default(),
+            refuses_head: Arc::default(),
+            keeps_objects: Arc::default(),
+        }
     }
 
     /// A port where nobody listens.
@@ -122,6 +140,29 @@ impl Peer {
         *self.guard.lock().unwrap() = Some((authorization.into(), challenge.into()));
     }
 
+    /// From now on what is PUT can be read, as from S3: written once where the request says so.
+    pub fn keep_objects(&self) {
+        *self.keeps_objects.lock().unwrap() = true;
+    }
+
+    fn put(&self, path: &str, head: &str, body: &str) -> Reply {
+        let once = head.lines().any(|line| line.eq_ignore_ascii_case("if-none-match: *"));
+        let mut answers = self.answers.lock().unwrap();
+        if once && answers.contains_key(path) {
+            return Reply::status(412);
+        }
+        let object = Reply::ok("application/octet-stream", body)
+            .header("etag", "\"x\"")
+            .header("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        answers.insert(path.to_owned(), object);
+        Reply::status(200).header("etag", "\"x\"")
+    }
+
+    /// From now on nothing must be presented.
+    pub fn open(&self) {
+        *self.guard.lock().unwrap() = None;
+    }
+
     /// From now on every HEAD is a 403.
     pub fn refuse_head(&self) {
         *self.refuses_head.lock().unwrap() = true;
@@ -129,6 +170,11 @@ impl Peer {
 
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// Waits until so many requests have come.
+    pub async fn asked_times(&self, count: usize) {
+        self.count.subscribe().wait_for(|found| *found >= count).await.unwrap();
     }
 
     /// How often `path` was asked for, whatever its query.
@@ -148,14 +194,23 @@ impl Peer {
         let mut words = head.split(' ');
         let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
         let authorization = head.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned);
-        let asked = Asked { method: method.clone(), path: path.clone(), authorization: authorization.clone() };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        if stream.read_exact(&mut body).await.is_err() {
+            return;
+        }
+        let body = String::from_utf8(body).unwrap();
+        let sent = body.clone();
+        let asked = Asked { method: method.clone(), path: path.clone(), authorization: authorization.clone(), body };
         self.asked.lock().unwrap().push(asked);
+        self.count.send_modify(|count| *count += 1);
         let guard = self.guard.lock().unwrap().clone();
         let found = self.answers.lock().unwrap().get(&path).cloned();
         let reply = match guard {
             Some((wanted, challenge)) if path.starts_with("/v2/") && authorization.as_deref() != Some(&wanted) => {
                 Reply::status(401).header("www-authenticate", &challenge)
             }
+            _ if method == "PUT" && *self.keeps_objects.lock().unwrap() => self.put(&path, &head, &sent),
             _ if method == "HEAD" && *self.refuses_head.lock().unwrap() => Reply::status(403),
             _ => found.unwrap_or_else(|| Reply::status(404)),
         };
@@ -270,6 +325,12 @@ pub(super) fn index(entries: &[Value]) -> Reply {
     Reply::ok(OCI_INDEX, body.to_string())
 }
 
+/// All bytes of a blob, as they are read.
+pub(super) async fn all(blob: &Blob) -> Vec<u8> {
+    let pieces: Vec<_> = blob.read(0..u64::MAX).try_collect().await.unwrap();
+    pieces.concat()
+}
+
 /// A gateway's registry stage with its own cache folder.
 pub(super) struct Stage {
     pub registry: Registry,
@@ -302,6 +363,12 @@ impl Stage {
     pub async fn resolve_at(&self, peer: &Peer, rest: &str, now_s: i64) -> Result<super::Artifact, NoAnswer> {
         let reference: Reference = format!("{}/{rest}", peer.name).parse().unwrap();
         Box::pin(self.registry.resolve(&reference, Timestamp::from_second(now_s).unwrap())).await
+    }
+
+    /// What the store has of a digest.
+    pub async fn held(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let blob = self.registry.held(digest).await.unwrap()?;
+        Some(all(&blob).await)
     }
 
     /// The outage that resolving must end in.

@@ -3,24 +3,29 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use moka::future::Cache;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::case::{ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect, Digest, Reference, Timestamp};
+use crate::case::{
+    ArtifactFacts, Candidates, ComponentFacts, ConfigFacts, Defect, Digest, LayerFacts, Reference, Timestamp,
+};
 
 use super::Inner;
+use super::application::{self, Application};
 use super::artifact::Body;
-use super::blobs::Blobs;
 use super::budgets::{
-    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, MANIFEST_BYTES, MANIFESTS_HELD_BYTES, PRESENCE_LIFE,
-    SEARCH_LIFE, SEARCHES, TAGS,
+    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, LAYERS_AT_ONCE, MANIFEST_BYTES, MANIFESTS_HELD_BYTES,
+    PRESENCE_LIFE, TAGS,
 };
 use super::config;
 use super::document::{DOCKER_LIST, DOCKER_MANIFEST, Descriptor, OCI_INDEX, OCI_MANIFEST, invalid, over_limit, shown};
 use super::fault::{Fault, Trouble};
 use super::fetch::Answer;
+use super::flight::Flights;
 use super::manifest::Manifest;
+use super::referrers::Attachments;
 use super::upstream::Upstream;
 
 /// What is remembered between requests. Every key names the upstream and the repository: bytes are shared, the right to
@@ -32,12 +37,18 @@ pub(super) struct Memory {
     manifests: Cache<Key<Digest>, Served>,
     artifacts: Cache<Key<Digest>, Held>,
     present: Cache<Key<Digest>, ()>,
-    searches: Cache<Key<Digest>, Arc<Candidates>>,
+    searches: Flights<Arc<Candidates>>,
+    /// Manifests that are fetched again for somebody who may have them.
+    pub manifest_fetches: Flights<Served>,
+    /// Blobs likewise.
+    pub fetches: Flights<Bytes>,
+    /// Referrers that somebody asks for.
+    pub attachments: Flights<Arc<Attachments>>,
     cold: Semaphore,
 }
 
 /// Upstream, repository, and a name in it.
-type Key<T> = (String, String, T);
+pub(super) type Key<T> = (String, String, T);
 
 #[derive(Clone, Debug)]
 struct Tag {
@@ -47,9 +58,11 @@ struct Tag {
 
 /// A manifest as the repository served it.
 #[derive(Clone, Debug)]
-struct Served {
-    bytes: Bytes,
-    content_type: String,
+pub(super) struct Served {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// What the repository calls them.
+    pub content_type: String,
 }
 
 #[derive(Clone)]
@@ -79,13 +92,16 @@ impl Memory {
                     weight(
                         body.manifest.len()
                             + body.indexes.iter().map(Bytes::len).sum::<usize>()
-                            + body.component.as_ref().map_or(0, Bytes::len),
+                            + body.components.iter().map(Bytes::len).sum::<usize>(),
                     )
                 })
                 .time_to_live(PRESENCE_LIFE)
                 .build(),
             present: Cache::builder().max_capacity(BLOBS_PRESENT).time_to_live(PRESENCE_LIFE).build(),
-            searches: Cache::builder().max_capacity(SEARCHES).time_to_live(SEARCH_LIFE).build(),
+            searches: Flights::new(),
+            manifest_fetches: Flights::new(),
+            fetches: Flights::new(),
+            attachments: Flights::new(),
             cold: Semaphore::new(COLD_PIECES),
         }
     }
@@ -104,14 +120,19 @@ impl Memory {
         search: impl Future<Output = Result<Candidates, Trouble>>,
     ) -> Result<Candidates, Trouble> {
         let key = (upstream.name.clone(), repository.to_owned(), *subject);
-        let search = async { Box::pin(search).await.map(Arc::new) };
-        let flight = Box::pin(self.searches.entry(key.clone()).or_try_insert_with(search));
-        let entry = flight.await.map_err(|trouble| Trouble::clone(&trouble))?;
-        if entry.is_fresh() {
-            // Evidence that is added or withdrawn counts at once.
-            self.searches.invalidate(&key).await;
-        }
-        Ok(Candidates::clone(entry.value()))
+        // Nothing is remembered: evidence that is added or withdrawn counts at once.
+        let found = self.searches.one(key, async { Box::pin(search).await.map(Arc::new) }).await?;
+        Ok(Arc::unwrap_or_clone(found))
+    }
+
+    /// A manifest that this repository served a moment ago.
+    pub async fn served(&self, key: &Key<Digest>) -> Option<Served> {
+        self.manifests.get(key).await
+    }
+
+    /// Forgets a manifest.
+    pub async fn forget(&self, key: &Key<Digest>) {
+        self.manifests.invalidate(key).await;
     }
 
     /// Waits until a component of `size_bytes` may be under way.
@@ -219,7 +240,12 @@ fn announced(child: &Descriptor, below: &Served) -> Result<(), Defect> {
 }
 
 /// A manifest by its digest; it comes from memory only if this repository served it.
-async fn serve(inner: &Inner, upstream: &Upstream, repository: &str, digest: Digest) -> Result<Served, Trouble> {
+pub(super) async fn serve(
+    inner: &Inner,
+    upstream: &Upstream,
+    repository: &str,
+    digest: Digest,
+) -> Result<Served, Trouble> {
     let key = (upstream.name.clone(), repository.to_owned(), digest);
     if let Some(served) = inner.memory.manifests.get(&key).await {
         return Ok(served);
@@ -232,30 +258,33 @@ async fn serve(inner: &Inner, upstream: &Upstream, repository: &str, digest: Dig
     Ok(remember(inner, upstream, repository, answer).await)
 }
 
-/// Config and component of what was found.
+/// What was found, with every blob that it names: hashed, kept, judged.
 async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found) -> Result<Arc<Body>, Trouble> {
     let Found { digest, served, indexes, mut manifest } = found;
-    let mut claimed_imports = None;
-    let mut component = None;
-    if let (Some(layer), Some(config)) = (&manifest.component, &manifest.config) {
-        let layer_bytes = blob(inner, upstream, repository, layer);
-        let config_bytes = blob(inner, upstream, repository, config);
-        let (layer_bytes, config_bytes) = futures::try_join!(layer_bytes, config_bytes)?;
-        match config::claimed_imports(&config_bytes, &config.media_type, &layer.digest) {
-            Ok(claimed) => {
-                claimed_imports = claimed;
-                component = Some(layer_bytes);
-            }
-            Err(defect) => manifest.defects.push(defect),
-        }
-    }
+    let content = Repository { inner, upstream, repository }.content(&manifest).await?;
+    let content = content.unwrap_or_else(|defect| {
+        manifest.defects.push(defect);
+        Content::default()
+    });
     let (index_digests, indexes): (Vec<_>, Vec<_>) = indexes.into_iter().unzip();
     if !manifest.defects.is_empty() {
-        manifest.component = None;
+        manifest.forget_content();
         for digest in index_digests.iter().chain([&digest]) {
             inner.memory.manifests.invalidate(&(upstream.name.clone(), repository.to_owned(), *digest)).await;
         }
     }
+    let component = |layer: Descriptor| ComponentFacts {
+        digest: layer.digest,
+        size_bytes: layer.size_bytes,
+        media_type: layer.media_type,
+    };
+    let layer = |layer: Descriptor| LayerFacts {
+        digest: layer.digest,
+        size_bytes: layer.size_bytes,
+        media_type: layer.media_type,
+    };
+    let (components, carried) =
+        manifest.application.map(|application| (application.components, application.carried)).unwrap_or_default();
     let facts = ArtifactFacts {
         digest,
         indexes: index_digests,
@@ -265,16 +294,80 @@ async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found
         config: manifest.config.map(|config| ConfigFacts {
             media_type: config.media_type,
             digest: config.digest,
-            claimed_imports,
+            claimed_imports: content.claimed_imports,
         }),
-        component: manifest.component.map(|layer| ComponentFacts {
-            digest: layer.digest,
-            size_bytes: layer.size_bytes,
-            media_type: layer.media_type,
-        }),
+        component: manifest.component.map(component),
+        components: components.into_iter().map(component).collect(),
+        carried: carried.into_iter().map(layer).collect(),
+        native: manifest.native.map(layer),
         defects: manifest.defects,
     };
-    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes, component }))
+    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes, components: content.components }))
+}
+
+/// What the blobs of a manifest hold.
+#[derive(Default)]
+struct Content {
+    claimed_imports: Option<Vec<String>>,
+    components: Vec<Bytes>,
+}
+
+/// Where blobs are read from.
+struct Repository<'a> {
+    inner: &'a Inner,
+    upstream: &'a Upstream,
+    repository: &'a str,
+}
+
+impl Repository<'_> {
+    /// Reads everything that a manifest without defects names; then a defect is in the bytes.
+    async fn content(&self, manifest: &Manifest) -> Result<Result<Content, Defect>, Trouble> {
+        let Some(config) = manifest.config.as_ref().filter(|_| manifest.defects.is_empty()) else {
+            return Ok(Ok(Content::default()));
+        };
+        match (&manifest.component, &manifest.application, &manifest.native) {
+            (Some(layer), ..) => {
+                let (component, bytes) = futures::try_join!(self.blob(layer), self.blob(config))?;
+                let claimed = config::claimed_imports(&bytes, &config.media_type, &layer.digest);
+                Ok(claimed.map(|claimed_imports| Content { claimed_imports, components: vec![component] }))
+            }
+            (_, Some(application), _) => self.application(config, application).await,
+            (.., Some(native)) => {
+                futures::try_join!(self.blob(native), self.blob(config))?;
+                Ok(Ok(Content::default()))
+            }
+            _ => Ok(Ok(Content::default())),
+        }
+    }
+
+    /// The components of an application; all else in it is read, kept and dropped.
+    async fn application(
+        &self,
+        config: &Descriptor,
+        application: &Application,
+    ) -> Result<Result<Content, Defect>, Trouble> {
+        let description = self.blob(&application.description).await?;
+        if let Err(defect) = application.check_description(&description) {
+            return Ok(Err(defect));
+        }
+        let carried = [config].into_iter().chain(&application.carried).map(|layer| async move {
+            let bytes = self.blob(layer).await?;
+            Ok::<_, Trouble>(application::check_carried(layer, &bytes))
+        });
+        // Collected first: an iterator of futures that borrow it would have to live as long as they do.
+        let carried: Vec<_> = carried.collect();
+        let judged: Vec<_> = stream::iter(carried).buffered(LAYERS_AT_ONCE).try_collect().await?;
+        if let Some(defect) = judged.into_iter().find_map(Result::err) {
+            return Ok(Err(defect));
+        }
+        let components: Vec<_> = application.components.iter().map(|layer| self.blob(layer)).collect();
+        let components = stream::iter(components).buffered(LAYERS_AT_ONCE).try_collect().await?;
+        Ok(Ok(Content { claimed_imports: None, components }))
+    }
+
+    async fn blob(&self, layer: &Descriptor) -> Result<Bytes, Trouble> {
+        Box::pin(blob(self.inner, self.upstream, self.repository, layer.into())).await
+    }
 }
 
 async fn ask_manifest(upstream: &Upstream, repository: &str, name: &str) -> Result<Answer, Trouble> {
@@ -286,21 +379,39 @@ async fn ask_manifest(upstream: &Upstream, repository: &str, name: &str) -> Resu
     })
 }
 
-async fn remember(inner: &Inner, upstream: &Upstream, repository: &str, answer: Answer) -> Served {
+pub(super) async fn remember(inner: &Inner, upstream: &Upstream, repository: &str, answer: Answer) -> Served {
     let served = Served { bytes: answer.bytes, content_type: answer.content_type };
     let key = (upstream.name.clone(), repository.to_owned(), answer.digest);
     inner.memory.manifests.insert(key, served.clone()).await;
     served
 }
 
+/// A blob that a manifest names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub digest: Digest,
+    pub size_bytes: u64,
+}
+
+impl From<&Descriptor> for Wanted {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self { digest: descriptor.digest, size_bytes: descriptor.size_bytes }
+    }
+}
+
 /// The bytes of a blob that a manifest of this repository names: from the cache if the repository holds it, else from there.
-async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: &Descriptor) -> Result<Bytes, Trouble> {
-    let digest = &descriptor.digest;
+pub(super) async fn blob(
+    inner: &Inner,
+    upstream: &Upstream,
+    repository: &str,
+    wanted: Wanted,
+) -> Result<Bytes, Trouble> {
+    let digest = &wanted.digest;
     let failed = |fault| registry_trouble(upstream, format!("reading blob `{digest}` of `{repository}`"), fault);
     let key = (upstream.name.clone(), repository.to_owned(), *digest);
     let present = &inner.memory.present;
-    let _cold = inner.memory.cold(upstream, descriptor.size_bytes).await.map_err(failed)?;
-    let held = read_blob(&inner.blobs, *digest).await?.filter(|bytes| bytes.len() as u64 == descriptor.size_bytes);
+    let _cold = inner.memory.cold(upstream, wanted.size_bytes).await.map_err(failed)?;
+    let held = inner.store.whole(*digest).await?.filter(|bytes| bytes.len() as u64 == wanted.size_bytes);
     if let Some(bytes) = held {
         // Naming another repository's blob must not be a way to read it.
         if present.contains_key(&key) {
@@ -316,24 +427,10 @@ async fn blob(inner: &Inner, upstream: &Upstream, repository: &str, descriptor: 
             Err(_) => {}
         }
     }
-    let bytes = upstream.blob(repository, digest, descriptor.size_bytes).await.map_err(failed)?;
-    keep_blob(&inner.blobs, *digest, bytes.clone()).await?;
+    let bytes = upstream.blob(repository, digest, wanted.size_bytes).await.map_err(failed)?;
+    let bytes = inner.store.keep(*digest, bytes).await?;
     present.insert(key, ()).await;
     Ok(bytes)
-}
-
-/// Reads from the cache on disk.
-pub(super) async fn read_blob(blobs: &Blobs, digest: Digest) -> Result<Option<Bytes>, Trouble> {
-    let blobs = blobs.clone();
-    let failed = |source| Trouble::disk(format!("reading cached blob `{digest}`"), source);
-    tokio::task::spawn_blocking(move || blobs.read(&digest)).await.map_err(|gone| failed(gone.into()))?.map_err(failed)
-}
-
-async fn keep_blob(blobs: &Blobs, digest: Digest, bytes: Bytes) -> Result<(), Trouble> {
-    let blobs = blobs.clone();
-    let failed = |source| Trouble::disk(format!("caching blob `{digest}`"), source);
-    let kept = tokio::task::spawn_blocking(move || blobs.keep(&digest, &bytes)).await;
-    kept.map_err(|gone| failed(gone.into()))?.map_err(failed)
 }
 
 fn reading_manifest(repository: &str, name: &str) -> String {
@@ -341,7 +438,7 @@ fn reading_manifest(repository: &str, name: &str) -> String {
     format!("reading the manifest of `{repository}{separator}{name}`")
 }
 
-fn registry_trouble(upstream: &Upstream, doing: String, fault: Fault) -> Trouble {
+pub(super) fn registry_trouble(upstream: &Upstream, doing: String, fault: Fault) -> Trouble {
     Trouble::Registry { upstream: upstream.name.clone(), doing, fault }
 }
 
@@ -357,8 +454,9 @@ mod tests {
     use crate::outage::{NoAnswer, Peer as OutagePeer};
     use crate::reason::Code;
     use crate::registry::budgets::Budgets;
-    use crate::registry::peer::{Peer, Pushed, Reply, Stage, descriptor};
-    use crate::registry::{Registry, Settings};
+    use crate::registry::budgets::COMPONENT_BYTES;
+    use crate::registry::peer::{self, Peer, Pushed, Reply, Stage, descriptor};
+    use crate::registry::{Registry, Settings, UpstreamSettings};
 
     use super::*;
 
@@ -377,8 +475,8 @@ mod tests {
         let claimed = facts.config.as_ref().unwrap().claimed_imports.clone();
         assert_eq!(claimed, Some(vec!["wasi:http/types@0.2.3".into()]));
         assert_eq!(artifact.reference_facts().tag.as_deref(), Some("1"));
-        assert_eq!(stage.registry.component(&component.digest).await.unwrap().unwrap(), &b"component"[..]);
-        assert_eq!(stage.registry.component(&Digest::of(b"other")).await.unwrap(), None);
+        assert_eq!(stage.held(&component.digest).await.unwrap(), &b"component"[..]);
+        assert_eq!(stage.held(&Digest::of(b"other")).await, None);
         // One for the manifest, two for the blobs: the digest of the tag is that of the bytes that came with it.
         assert_eq!(peer.asked().len(), 3);
     }
@@ -489,14 +587,16 @@ mod tests {
         let digest = Digest::of(b"component");
         let file = stage.folder.path().join("blobs/sha256").join(digest.hex());
         std::fs::write(&file, b"komponent").unwrap();
-        assert_eq!(stage.registry.component(&digest).await.unwrap(), None);
+        assert_eq!(stage.held(&digest).await.unwrap(), &b"component"[..], "what is in memory was hashed when it came");
         let again = Registry::open(&Settings::default(), stage.folder.path()).unwrap();
+        assert!(again.held(&digest).await.unwrap().is_none());
         std::fs::write(&file, b"komponent").unwrap();
         let reference = format!("{}/x:1", peer.name).parse().unwrap();
         let artifact = Box::pin(again.resolve(&reference, Timestamp::UNIX_EPOCH)).await.unwrap();
         assert_eq!(artifact.component().unwrap(), &b"component"[..]);
         assert_eq!(peer.times(&pushed.layer_path()), 2);
-        assert_eq!(again.component(&digest).await.unwrap().unwrap(), &b"component"[..]);
+        let held = again.held(&digest).await.unwrap().unwrap();
+        assert_eq!(peer::all(&held).await, &b"component"[..]);
     }
 
     #[tokio::test]
@@ -561,13 +661,13 @@ mod tests {
         assert!(matches!(unknown, NoAnswer::UnknownReference { reference } if reference.ends_with("/x:none")));
         let missing = format!("x@{}", Digest::of(b"none"));
         assert!(matches!(stage.resolve(&peer, &missing).await, Err(NoAnswer::UnknownReference { .. })));
-        for (status, hint) in [(403, "password_file"), (429, "ask again later")] {
+        for (status, hint) in [(403, "password_file"), (429, "ask again in 1 s")] {
             peer.on("/v2/x/manifests/1", Reply::status(status));
-            let outage = stage.outage(&peer, "x:1").await;
+            let outage = Stage::bare().outage(&peer, "x:1").await;
             assert!(outage.hint.unwrap().contains(hint), "{status}");
         }
         peer.on("/v2/x/manifests/1", Reply::status(429).header("retry-after", "7"));
-        assert_eq!(stage.outage(&peer, "x:1").await.hint.unwrap(), "ask again in 7 s");
+        assert_eq!(Stage::bare().outage(&peer, "x:1").await.hint.unwrap(), "ask again in 7 s");
         for status in [201, 204, 206, 301, 307, 400, 401, 405, 500, 503] {
             peer.on("/v2/x/manifests/1", Reply::status(status));
             stage.outage(&peer, "x:1").await;
@@ -577,6 +677,52 @@ mod tests {
         assert!(
             matches!(refused, NoAnswer::Unprocessable { detail } if detail.contains("[registry.upstreams.\"ghcr.io\"]"))
         );
+    }
+
+    #[tokio::test]
+    async fn a17_1_a_reference_that_names_no_upstream_is_looked_up_nowhere() {
+        let peer = Peer::start().await;
+        Pushed::new("x", b"component").on(&peer, "1");
+        let listed = Stage::with(&peer, UpstreamSettings::default());
+        let port = peer.name.rsplit(':').next().unwrap();
+        for host in [
+            "169.254.169.254".into(),
+            "[::ffff:127.0.0.1]".into(),
+            format!("[::ffff:127.0.0.1]:{port}"),
+            format!("localhost:{port}"),
+            format!("2130706433:{port}"),
+            format!("0x7f.1:{port}"),
+            format!("0177.0.0.1:{port}"),
+            format!("127.1:{port}"),
+            format!("127.0.0.1.:{port}"),
+            "localhost:22".into(),
+            "unlisted.example".into(),
+        ] {
+            let Ok(reference) = format!("{host}/x:1").parse::<Reference>() else { continue };
+            let refused = Box::pin(listed.registry.resolve(&reference, Timestamp::UNIX_EPOCH)).await.unwrap_err();
+            assert!(matches!(refused, NoAnswer::Unprocessable { .. }), "{host}: {refused:?}");
+        }
+        assert!(peer.asked().is_empty(), "{:?}", peer.asked());
+        listed.resolve(&peer, "x:1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_than_a_gibibyte_is_under_way_from_all_upstreams() {
+        let peer = Peer::start().await;
+        let queue = std::time::Duration::from_millis(20);
+        let stage = Stage::of(&Settings::default(), Budgets { queue, ..Budgets::default() });
+        let upstream = stage.registry.inner.upstreams.of_registry(&peer.name).unwrap();
+        let memory = &stage.registry.inner.memory;
+        let mut under_way = Vec::new();
+        for _ in 0..COLD_BYTES / COMPONENT_BYTES {
+            under_way.push(memory.cold(&upstream, COMPONENT_BYTES).await.unwrap());
+        }
+        assert!(matches!(memory.cold(&upstream, 1).await, Err(Fault::Busy { .. })));
+        let pushed = Pushed::new("x", b"component").on(&peer, "1");
+        assert!(stage.outage(&peer, "x:1").await.chain().contains("no free place"));
+        assert_eq!(peer.times(&pushed.layer_path()), 0);
+        under_way.pop();
+        stage.resolve(&peer, "x:1").await.unwrap();
     }
 
     #[tokio::test]

@@ -8,12 +8,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::case::Reference;
+use crate::case::{Reference, Repository};
 
-use super::address::{GuardedResolver, Reach, is_loopback};
 use super::budgets::{Budgets, COMPONENT_BYTES, SECRET_FILE_BYTES};
+use super::credential::{Credential, GivenSecret, Source, is_username};
+use super::docker_config::DockerConfig;
+use super::helper::Helpers;
+use super::pause::Pauses;
 use super::token::Authorizations;
-use super::upstream::{Credential, GivenSecret, HostPattern, Secret, Upstream};
+use super::upstream::{HostPattern, Upstream};
+use crate::egress::{GuardedResolver, Reach, is_loopback};
 
 /// How witgate reaches registries; without upstreams those on loopback are reached, others are not.
 ///
@@ -30,10 +34,21 @@ use super::upstream::{Credential, GivenSecret, HostPattern, Secret, Upstream};
 pub struct Settings {
     /// The registries that may be asked, by the name that references use; no other is ever looked up.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
+    /// The programs that `docker_config` may ask, by the names it uses: `ecr-login` is `docker-credential-ecr-login` there.
+    pub credential_helpers: BTreeMap<String, PathBuf>,
+    /// What stands in front of `NAMESPACE/NAME` for packages that `wkg` asks for here: `ghcr.io/webassembly/`. With one
+    /// upstream alone that one's name.
+    pub package_prefix: Option<String>,
+    /// The object store that replicas share, behind each one's own cache; without it each one fetches for itself.
+    pub store: Option<StoreSettings>,
     /// How long a tag is taken to mean the same digest, in seconds; 0 asks each time.
     pub tag_life_s: u64,
     /// The size of the cache on disk, in bytes: at least one component (256 MiB).
     pub cache_max_bytes: u64,
+    /// How many bytes of blobs may be in memory, those that are being sent among them; what does not fit is read from disk.
+    pub memory_max_bytes: u64,
+    /// How fast cached files are hashed again in the background, in bytes a second; 0 does without.
+    pub scrub_bytes_per_s: u64,
     /// How long DNS, TCP and TLS of one connection may take together, in milliseconds.
     pub connect_timeout_ms: u64,
     /// How long a registry may be silent within an answer, in milliseconds.
@@ -55,6 +70,7 @@ impl Settings {
             ("idle_timeout_ms", self.idle_timeout_ms),
             ("metadata_timeout_ms", self.metadata_timeout_ms),
             ("slow_start_ms", self.slow_start_ms),
+            ("store.timeout_ms", self.store.as_ref().map_or(1, |store| store.timeout_ms)),
         ] {
             if !(1..=Self::MAX_TIMEOUT_MS).contains(&found_ms) {
                 return Err(StartError::Timeout { key, found_ms });
@@ -62,14 +78,37 @@ impl Settings {
         }
         Ok(())
     }
+
+    /// The prefix of packages, if there is one.
+    ///
+    /// # Errors
+    /// [`StartError::PackagePrefix`]
+    pub(super) fn packages(&self) -> Result<Option<String>, StartError> {
+        let mut names = self.upstreams.keys();
+        let Some(prefix) = self.package_prefix.clone() else {
+            return Ok(names.next().filter(|_| names.next().is_none()).map(|only| format!("{only}/")));
+        };
+        // A package's name behind it must make a repository.
+        let repository =
+            prefix.ends_with('/').then(|| format!("{prefix}wasi/http").parse::<Repository>().ok()).flatten();
+        match repository.filter(|repository| self.upstreams.contains_key(repository.registry())) {
+            Some(_) => Ok(Some(prefix)),
+            None => Err(StartError::PackagePrefix { prefix }),
+        }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             upstreams: BTreeMap::new(),
+            credential_helpers: BTreeMap::new(),
+            package_prefix: None,
+            store: None,
             tag_life_s: 30,
             cache_max_bytes: 8 << 30,
+            memory_max_bytes: 128 << 20,
+            scrub_bytes_per_s: 4 << 20,
             connect_timeout_ms: 3_000,
             idle_timeout_ms: 15_000,
             metadata_timeout_ms: 10_000,
@@ -92,6 +131,8 @@ pub struct UpstreamSettings {
     pub password_file: Option<PathBuf>,
     /// The file with a bearer token for the registry itself, instead of a name and password.
     pub token_file: Option<PathBuf>,
+    /// Docker's `config.json`, instead of all that: its entry for this registry, or the helper that it names for it.
+    pub docker_config: Option<PathBuf>,
     /// Whether it is in a private network: addresses that are loopback, link-local or private are allowed.
     pub private: bool,
     /// Whether plain http may be spoken; only to private addresses, so `private` is needed too. Loopback needs neither.
@@ -112,6 +153,48 @@ pub enum Given {
     Password(GivenSecret),
     /// A bearer token for the registry itself.
     Token(GivenSecret),
+}
+
+/// The store that replicas share.
+///
+/// ```toml
+/// [registry.store]
+/// url = "s3://witgate-blobs/prod"
+/// region = "eu-central-1"
+/// access_key_id = "AKIA…"
+/// secret_access_key_file = "/run/secrets/s3"
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// `s3://BUCKET[/PREFIX]`.
+    pub url: String,
+    /// Where a server that is not AWS speaks S3: `https://HOST[:PORT]`; plain http for loopback only.
+    pub endpoint: Option<String>,
+    /// The bucket's region; `us-east-1` if absent.
+    pub region: Option<String>,
+    /// The key's id, with `secret_access_key_file`.
+    pub access_key_id: Option<String>,
+    /// The file with the key's secret, read whenever it is needed.
+    pub secret_access_key_file: Option<PathBuf>,
+    /// A PEM file of the only certificate authorities the endpoint may be certified by; the system's if absent.
+    pub ca: Option<PathBuf>,
+    /// How long it may be silent, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            endpoint: None,
+            region: None,
+            access_key_id: None,
+            secret_access_key_file: None,
+            ca: None,
+            timeout_ms: 10_000,
+        }
+    }
 }
 
 /// Why the settings cannot be used: exit 2.
@@ -149,13 +232,39 @@ pub enum StartError {
         /// The upstream.
         name: String,
     },
-    /// Not exactly none, `username` with `password_file`, or `token_file`.
+    /// Not exactly none, `username` with `password_file`, `token_file`, or `docker_config`.
     #[error(
-        "upstream `{name}` has half a credential or two: expected `username` with `password_file`, or `token_file`"
+        "upstream `{name}` has half a credential or two: expected `username` with `password_file`, `token_file` or `docker_config`"
     )]
     Credential {
         /// The upstream.
         name: String,
+    },
+    /// Docker's configuration is of no use.
+    #[error("`{path}` of upstream `{name}` gives no credential")]
+    DockerConfig {
+        /// The upstream.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A credential helper is named in a way that could mean two programs, or is none.
+    #[error("`registry.credential_helpers.\"{name}\"` is `{path}`: expected the absolute path of a program")]
+    Helper {
+        /// Its name.
+        name: String,
+        /// Its path.
+        path: PathBuf,
+    },
+    /// The object store's settings are of no use.
+    #[error("`registry.store` (`{url}`) cannot be used: {detail}")]
+    Store {
+        /// Its URL.
+        url: String,
+        /// What was expected or found.
+        detail: &'static str,
     },
     /// A host pattern is none.
     #[error("`{pattern}` of upstream `{name}` is no host: expected `host`, `host:port` or, for redirects, `*.domain`")]
@@ -190,6 +299,14 @@ pub enum StartError {
         name: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The prefix of packages leads to no repository of an upstream.
+    #[error(
+        "`registry.package_prefix` is `{prefix}`, expected `REGISTRY/` with a registry of `[registry.upstreams]`, or more of a path that ends in `/`"
+    )]
+    PackagePrefix {
+        /// The setting.
+        prefix: String,
     },
     /// A time-out is zero or too long.
     #[error("`registry.{key}` is {found_ms}, expected 1 to {} milliseconds", Settings::MAX_TIMEOUT_MS)]
@@ -234,12 +351,16 @@ impl Upstreams {
             let found_bytes = settings.cache_max_bytes;
             return Err(StartError::CacheTooSmall { found_bytes, least_bytes: COMPONENT_BYTES });
         }
+        let helpers = Arc::new(helpers(settings)?);
         if settings.upstreams.is_empty() {
             let here = UpstreamSettings::default();
-            return upstream("127.0.0.1:1", &here, budgets).map(|upstream| Self::Loopback(Box::new(upstream)));
+            return upstream("127.0.0.1:1", &here, &helpers, budgets)
+                .map(|upstream| Self::Loopback(Box::new(upstream)));
         }
-        let listed =
-            settings.upstreams.iter().map(|(name, one)| Ok((name.clone(), Arc::new(upstream(name, one, budgets)?))));
+        let listed = settings
+            .upstreams
+            .iter()
+            .map(|(name, one)| Ok((name.clone(), Arc::new(upstream(name, one, &helpers, budgets)?))));
         listed.collect::<Result<_, _>>().map(Self::Listed)
     }
 
@@ -263,7 +384,12 @@ impl Upstreams {
     }
 }
 
-fn upstream(name: &str, settings: &UpstreamSettings, budgets: &Arc<Budgets>) -> Result<Upstream, StartError> {
+fn upstream(
+    name: &str,
+    settings: &UpstreamSettings,
+    helpers: &Arc<Helpers>,
+    budgets: &Arc<Budgets>,
+) -> Result<Upstream, StartError> {
     let owned = || name.to_owned();
     if format!("{name}/x:x").parse::<Reference>().is_err() {
         return Err(StartError::UpstreamName { name: owned() });
@@ -282,13 +408,14 @@ fn upstream(name: &str, settings: &UpstreamSettings, budgets: &Arc<Budgets>) -> 
     Ok(Upstream {
         auth_hosts: patterns(&settings.auth_hosts, Wildcards::Refused)?,
         redirect_hosts: patterns(&settings.redirect_hosts, Wildcards::Allowed)?,
-        credential: credential(name, settings)?,
+        credential: credential(name, settings, &base, helpers)?,
         client: client(name, settings, &base, reach, budgets)?,
         name: owned(),
         base,
         reach,
         places: Upstream::places(),
         authorizations: Authorizations::new(),
+        pauses: Pauses::new(),
         budgets: budgets.clone(),
     })
 }
@@ -334,22 +461,48 @@ fn reach(name: &str, settings: &UpstreamSettings, base: &Url) -> Result<Reach, S
     }
 }
 
-fn credential(name: &str, settings: &UpstreamSettings) -> Result<Credential, StartError> {
-    let is_name = |username: &String| !username.is_empty() && !username.contains([':', '\r', '\n']);
-    let (username, password, token) = (&settings.username, &settings.password_file, &settings.token_file);
-    let (credential, file) = match (username, password, token, &settings.given) {
+/// The programs that may be asked; each is there and is named by where it is.
+fn helpers(settings: &Settings) -> Result<Helpers, StartError> {
+    for (name, path) in &settings.credential_helpers {
+        if !path.is_absolute() || !std::fs::metadata(path).is_ok_and(|found| found.is_file()) {
+            return Err(StartError::Helper { name: name.clone(), path: path.clone() });
+        }
+    }
+    Ok(Helpers::new(settings.credential_helpers.clone()))
+}
+
+fn credential(
+    name: &str,
+    settings: &UpstreamSettings,
+    base: &Url,
+    helpers: &Arc<Helpers>,
+) -> Result<Credential, StartError> {
+    let UpstreamSettings { username, password_file, token_file, docker_config, given, .. } = settings;
+    if let Some(given) = given {
+        return match (username, given, password_file, token_file, docker_config) {
+            (Some(username), Given::Password(secret), None, None, None) if is_username(username) => {
+                Ok(Credential::Password { username: username.clone(), source: Source::Given(secret.clone()) })
+            }
+            (None, Given::Token(secret), None, None, None) => {
+                Ok(Credential::Token { source: Source::Given(secret.clone()) })
+            }
+            _ => Err(StartError::Credential { name: name.to_owned() }),
+        };
+    }
+    let (credential, file) = match (username, password_file, token_file, docker_config) {
         (None, None, None, None) => return Ok(Credential::Anonymous),
-        (Some(username), None, None, Some(Given::Password(secret))) if is_name(username) => {
-            let secret = Secret::Given(secret.clone());
-            return Ok(Credential::Password { username: username.clone(), secret });
+        (Some(username), Some(file), None, None) if is_username(username) => {
+            (Credential::Password { username: username.clone(), source: Source::File(file.clone()) }, file)
         }
-        (None, None, None, Some(Given::Token(secret))) => {
-            return Ok(Credential::Token { secret: Secret::Given(secret.clone()) });
+        (None, None, Some(file), None) => (Credential::Token { source: Source::File(file.clone()) }, file),
+        (None, None, None, Some(file)) => {
+            let opened = DockerConfig::open(file.clone(), base.authority(), helpers.clone());
+            return opened.map(Credential::Docker).map_err(|fault| StartError::DockerConfig {
+                name: name.to_owned(),
+                path: file.clone(),
+                source: fault.into(),
+            });
         }
-        (Some(username), Some(file), None, None) if is_name(username) => {
-            (Credential::Password { username: username.clone(), secret: Secret::File(file.clone()) }, file)
-        }
-        (None, None, Some(file), None) => (Credential::Token { secret: Secret::File(file.clone()) }, file),
         _ => return Err(StartError::Credential { name: name.to_owned() }),
     };
     let unreadable = |source| StartError::File { name: name.to_owned(), path: file.clone(), source };
@@ -408,6 +561,26 @@ mod tests {
 
     fn at(url: &str) -> UpstreamSettings {
         UpstreamSettings { url: Some(url.into()), ..UpstreamSettings::default() }
+    }
+
+    #[test]
+    fn the_prefix_of_packages_leads_to_an_upstream() {
+        let packages = |prefix: Option<&str>, upstreams: &[&str]| {
+            let upstreams = upstreams.iter().map(|name| ((*name).to_owned(), UpstreamSettings::default())).collect();
+            Settings { upstreams, package_prefix: prefix.map(str::to_owned), ..Settings::default() }.packages()
+        };
+        let some = |prefix: &str| Some(prefix.to_owned());
+        assert_eq!(packages(None, &[]).unwrap(), None);
+        assert_eq!(packages(None, &["ghcr.io"]).unwrap(), some("ghcr.io/"));
+        assert_eq!(packages(None, &["ghcr.io", "quay.io"]).unwrap(), None, "nobody guesses");
+        for prefix in ["ghcr.io/", "ghcr.io/webassembly/", "quay.io/a/b/"] {
+            assert_eq!(packages(Some(prefix), &["ghcr.io", "quay.io"]).unwrap(), some(prefix));
+        }
+        for prefix in
+            ["", "/", "ghcr.io", "ghcr.io/webassembly", "docker.io/", "ghcr.io//", "ghcr.io/A/", "ghcr.io/../"]
+        {
+            assert!(packages(Some(prefix), &["ghcr.io", "quay.io"]).is_err(), "`{prefix}` was taken");
+        }
     }
 
     #[test]
@@ -474,6 +647,14 @@ mod tests {
         assert_eq!(of("corp.example", private("https://localhost:5000")).unwrap().reach, Reach::Anywhere);
         assert_eq!(of("127.0.0.1:5000", UpstreamSettings::default()).unwrap().base.scheme(), "http");
 
+        let lends = |settings: UpstreamSettings| of("a.example", settings).unwrap().lends_access();
+        assert!(!lends(UpstreamSettings::default()) && !lends(at("http://127.0.0.1:5000")));
+        assert!(lends(private("https://10.0.0.1")) && lends(insecure("http://127.0.0.1")));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, "t").unwrap();
+        assert!(lends(UpstreamSettings { token_file: Some(file), ..UpstreamSettings::default() }));
+
         assert!(matches!(of("a.example", at("https://10.0.0.1")), Err(StartError::NotPrivate { .. })));
         assert!(matches!(of("a.example", at("http://a.example")), Err(StartError::PlainHttp { .. })));
         assert!(matches!(of("a.example", private("http://a.example")), Err(StartError::PlainHttp { .. })));
@@ -505,6 +686,7 @@ mod tests {
             some(|s, f| s.password_file = Some(f)),
             some(|s, f| (s.username, s.password_file) = (Some("u:v".into()), Some(f))),
             some(|s, f| (s.username, s.password_file, s.token_file) = (Some("u".into()), Some(f.clone()), Some(f))),
+            some(|s, f| (s.token_file, s.docker_config) = (Some(f.clone()), Some(f))),
         ] {
             assert!(matches!(refused, Err(StartError::Credential { .. })));
         }
@@ -524,6 +706,7 @@ mod tests {
         ] {
             assert!(matches!(refused, Err(StartError::Credential { .. })));
         }
+        assert!(matches!(some(|s, f| s.docker_config = Some(f)), Err(StartError::DockerConfig { .. })));
         assert!(matches!(some(|s, f| s.token_file = Some(f.join("x"))), Err(StartError::File { .. })));
         assert!(matches!(some(|s, f| s.ca = Some(f)), Err(StartError::Certificates { .. })));
         assert!(matches!(some(|s, _| s.ca = Some("/nowhere".into())), Err(StartError::File { .. })));

@@ -1,21 +1,15 @@
 //! One upstream: who it is, where it may lead us, which credential it gets.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use reqwest::header::HeaderValue;
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::Semaphore;
 use url::Url;
-use zeroize::Zeroizing;
 
-use super::address::Reach;
-use super::budgets::{Budgets, REQUESTS_PER_UPSTREAM, SECRET_FILE_BYTES};
-use super::fault::Fault;
-use super::token::{self, Authorizations};
+use super::budgets::{Budgets, REQUESTS_PER_UPSTREAM};
+use super::credential::Credential;
+use super::pause::Pauses;
+use super::token::Authorizations;
+use crate::egress::Reach;
 
 /// Everything that requests to one upstream need.
 #[derive(Clone, Debug)]
@@ -38,6 +32,8 @@ pub(super) struct Upstream {
     pub places: Arc<Semaphore>,
     /// What it last took.
     pub authorizations: Authorizations,
+    /// Whether it said to wait.
+    pub pauses: Pauses,
     /// How long it may take.
     pub budgets: Arc<Budgets>,
 }
@@ -59,6 +55,11 @@ impl Upstream {
             .push(kind)
             .push(last);
         url
+    }
+
+    /// Whether it answers us what it would not answer everybody.
+    pub fn lends_access(&self) -> bool {
+        !matches!(self.credential, Credential::Anonymous) || matches!(self.reach, Reach::Anywhere | Reach::PrivateOnly)
     }
 
     /// Whether `url` may see what we send to a token endpoint, the credential included.
@@ -120,116 +121,6 @@ impl HostPattern {
     }
 }
 
-/// What an upstream gets when it asks who we are.
-#[derive(Clone)]
-pub(super) enum Credential {
-    /// Nothing: public repositories only.
-    Anonymous,
-    /// A name and its password.
-    Password {
-        /// The user's name.
-        username: String,
-        /// The password.
-        secret: Secret,
-    },
-    /// A bearer token for the registry itself.
-    Token {
-        /// The token.
-        secret: Secret,
-    },
-}
-
-/// Where a secret is.
-#[derive(Clone)]
-pub(super) enum Secret {
-    /// In a file that is read whenever it is needed, so that it can be rotated.
-    File(PathBuf),
-    /// In this process's memory.
-    Given(GivenSecret),
-}
-
-/// A secret that somebody handed to this process for one command: kept in memory, printed nowhere.
-#[derive(Clone, PartialEq, Eq)]
-pub struct GivenSecret(Arc<Zeroizing<String>>);
-
-impl GivenSecret {
-    /// Takes it over; none for a text that is empty, or longer than 16 KiB.
-    pub fn new(secret: String) -> Option<Self> {
-        let secret = Zeroizing::new(secret);
-        let fits = !secret.is_empty() && secret.len() as u64 <= SECRET_FILE_BYTES;
-        fits.then(|| Self(Arc::new(secret)))
-    }
-}
-
-impl fmt::Debug for GivenSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GivenSecret")
-    }
-}
-
-impl Secret {
-    async fn read(&self) -> Result<Zeroizing<String>, Fault> {
-        match self {
-            Self::File(file) => read_secret(file).await,
-            Self::Given(GivenSecret(secret)) => Ok(Zeroizing::clone(secret)),
-        }
-    }
-}
-
-impl Credential {
-    /// `Basic …`, if there is a name.
-    pub async fn basic(&self) -> Result<Option<HeaderValue>, Fault> {
-        let Self::Password { username, secret } = self else { return Ok(None) };
-        let password = secret.read().await?;
-        let plain = Zeroizing::new(format!("{username}:{}", *password));
-        let text = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(plain.as_bytes())));
-        let mut header = HeaderValue::from_str(&text).expect("base64 fits a header");
-        header.set_sensitive(true);
-        Ok(Some(header))
-    }
-
-    /// `Bearer …` for the registry itself, if there is a token.
-    pub async fn token(&self) -> Result<Option<HeaderValue>, Fault> {
-        let Self::Token { secret } = self else { return Ok(None) };
-        let text = secret.read().await?;
-        let unusable = || credential_fault(std::io::ErrorKind::InvalidData, "not one printable token");
-        token::bearer(&text).map(Some).ok_or_else(unusable)
-    }
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Anonymous => "Anonymous",
-            Self::Password { .. } => "Password",
-            Self::Token { .. } => "Token",
-        })
-    }
-}
-
-/// The file's text without the line end that editors add.
-async fn read_secret(file: &PathBuf) -> Result<Zeroizing<String>, Fault> {
-    let mut text = Zeroizing::new(String::new());
-    let read = async {
-        let opened = tokio::fs::File::open(file).await?;
-        opened.take(SECRET_FILE_BYTES + 1).read_to_string(&mut text).await
-    };
-    read.await.map_err(|source| Fault::CredentialFile(Arc::new(source)))?;
-    if text.len() as u64 > SECRET_FILE_BYTES {
-        return Err(credential_fault(std::io::ErrorKind::FileTooLarge, "longer than 16 KiB"));
-    }
-    let kept = text.trim_end_matches(['\r', '\n']).len();
-    text.truncate(kept);
-    if text.is_empty() {
-        return Err(credential_fault(std::io::ErrorKind::InvalidData, "empty"));
-    }
-    Ok(text)
-}
-
-fn credential_fault(kind: std::io::ErrorKind, what: &str) -> Fault {
-    Fault::CredentialFile(Arc::new(std::io::Error::new(kind, what.to_owned())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,41 +172,5 @@ mod tests {
         ] {
             assert_eq!(HostPattern::parse(text), None, "`{text}` was taken");
         }
-    }
-
-    #[tokio::test]
-    async fn secrets_are_read_without_their_line_end_and_never_printed() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("secret");
-        std::fs::write(&file, "hunter2\n").unwrap();
-        let password = Credential::Password { username: "u".into(), secret: Secret::File(file.clone()) };
-        let header = password.basic().await.unwrap().unwrap();
-        assert_eq!(header, "Basic dTpodW50ZXIy");
-        let token = Credential::Token { secret: Secret::File(file.clone()) };
-        assert_eq!(token.token().await.unwrap().unwrap(), "Bearer hunter2");
-        assert!(!format!("{password:?}{token:?}{header:?}").contains("hunter2"), "a secret is printed");
-        assert!(password.token().await.unwrap().is_none() && token.basic().await.unwrap().is_none());
-
-        for unusable in [String::new(), "\n".into(), "x".repeat(SECRET_FILE_BYTES as usize + 1)] {
-            std::fs::write(&file, unusable).unwrap();
-            assert!(password.basic().await.is_err());
-        }
-        std::fs::write(&file, "two\nlines").unwrap();
-        assert!(token.token().await.is_err());
-        std::fs::remove_file(&file).unwrap();
-        assert!(token.token().await.is_err());
-    }
-
-    #[tokio::test]
-    async fn a_secret_that_was_given_is_used_and_never_printed() {
-        let given = GivenSecret::new("hunter2".into()).unwrap();
-        let password = Credential::Password { username: "u".into(), secret: Secret::Given(given.clone()) };
-        assert_eq!(password.basic().await.unwrap().unwrap(), "Basic dTpodW50ZXIy");
-        let token = Credential::Token { secret: Secret::Given(given.clone()) };
-        assert_eq!(token.token().await.unwrap().unwrap(), "Bearer hunter2");
-        assert!(!format!("{password:?}{token:?}{given:?}").contains("hunter2"), "a secret is printed");
-        let limit = SECRET_FILE_BYTES as usize;
-        assert!(GivenSecret::new("x".repeat(limit)).is_some());
-        assert!(GivenSecret::new("x".repeat(limit + 1)).is_none() && GivenSecret::new(String::new()).is_none());
     }
 }

@@ -3,6 +3,8 @@
 mod listing;
 mod name;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::Serialize;
 use witgate_host_hook::import_name::track;
@@ -31,6 +33,33 @@ pub async fn inspect(bytes: Option<Bytes>) -> Result<Surface, Outage> {
         }
         Err(unreadable) => Ok(Surface::Unreadable { detail: unreadable.to_string() }),
     }
+}
+
+/// Reads everything that would run together: the world of one component, or of several what any of them imports or exports.
+///
+/// One of them that cannot be read makes all of them [`Surface::Unreadable`].
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn inspect_all(components: &[Bytes]) -> Result<Surface, Outage> {
+    if components.len() < 2 {
+        return inspect(components.first().cloned()).await;
+    }
+    let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
+    for (number, component) in components.iter().enumerate() {
+        match inspect(Some(component.clone())).await? {
+            Surface::Component(world) => {
+                imports.extend(world.imports);
+                exports.extend(world.exports);
+            }
+            Surface::Unreadable { detail } => {
+                let detail = format!("component {} of {}: {detail}", number + 1, components.len());
+                return Ok(Surface::Unreadable { detail });
+            }
+        }
+    }
+    let (imports, exports): (Vec<_>, Vec<_>) = (imports.into_iter().collect(), exports.into_iter().collect());
+    Ok(Surface::Component(World { digest: world_digest(&imports, &exports), imports, exports }))
 }
 
 /// The `surface_digest` of a log entry: the world's digest, or SHA-256 of the canonical JSON of what could not be read.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
@@ -23,10 +22,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::app::App;
+use super::authorization::Authorization;
 use super::busy::{Held, Requests};
 use super::{Guest, HEADER_FIELDS, Limits};
 use crate::case::Timestamp;
-use crate::identity::{Caller, Identity, Trust, Unproven};
+use crate::identity::{Caller, Identity, Presented, Tokens, Trust, Unproven};
+use crate::outage::chain;
 
 /// What the peers agreed on in the handshake; never guessed from the first bytes, which may not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,28 +42,62 @@ pub(super) enum Protocol {
 pub(super) enum Proof {
     Nobody,
     Local(Caller),
-    Svid { identity: Arc<Identity>, caller: Caller, trust: Trust },
+    /// The handshake; a token beside it is judged where tokens are taken.
+    Svid(Svid, Option<Arc<Tokens>>),
+    /// Nothing: each request brings its own.
+    Token(Arc<Tokens>),
+}
+
+/// A TLS peer with the bundles that it was verified under.
+#[derive(Debug)]
+pub(super) struct Svid {
+    pub(super) identity: Arc<Identity>,
+    pub(super) caller: Caller,
+    pub(super) trust: Trust,
+}
+
+impl Svid {
+    fn vouched(&self, now: Timestamp) -> Result<&Caller, Unproven> {
+        self.identity.vouches(&self.caller, &self.trust, now).map(|()| &self.caller)
+    }
 }
 
 impl Proof {
-    /// The caller for a request that comes `now`.
-    fn caller(&self, now: Timestamp) -> Result<Option<&Caller>, Unproven> {
+    /// The caller for a request that comes `now` and shows this.
+    fn caller(&self, shown: Option<&Result<Presented, Unproven>>, now: Timestamp) -> Result<Option<Caller>, Unproven> {
         match self {
             Self::Nobody => Ok(None),
-            Self::Local(caller) => Ok(Some(caller)),
-            Self::Svid { identity, caller, trust } => identity.vouches(caller, trust, now).map(|()| Some(caller)),
+            Self::Local(caller) => Ok(Some(caller.clone())),
+            Self::Svid(svid, None) => svid.vouched(now).cloned().map(Some),
+            Self::Svid(svid, Some(tokens)) => {
+                let peer = svid.vouched(now)?;
+                // The handshake is the stronger proof and stays the caller; a token of somebody else, or one that proves
+                // nobody, is a client that is confused about who it is.
+                if let Some(shown) = shown {
+                    let token = tokens.caller(shown.as_ref().map_err(Unproven::clone)?, now)?;
+                    if token.facts().id != peer.facts().id {
+                        let (id, spiffe_id) = (token.facts().id.clone(), peer.facts().id.clone());
+                        return Err(Unproven::AnotherIdentity { id, spiffe_id });
+                    }
+                }
+                Ok(Some(peer.clone()))
+            }
+            Self::Token(tokens) => match shown {
+                None => Err(Unproven::NoToken),
+                Some(shown) => tokens.caller(shown.as_ref().map_err(Unproven::clone)?, now).map(Some),
+            },
         }
     }
 
     /// Returns once the proof holds no longer.
     async fn ended(&self) -> Unproven {
-        let Self::Svid { identity, caller, .. } = self else { return std::future::pending().await };
-        let mut changes = identity.changed();
+        let Self::Svid(svid, _) = self else { return std::future::pending().await };
+        let mut changes = svid.identity.changed();
         loop {
-            if let Err(cause) = self.caller(Timestamp::now()) {
+            if let Err(cause) = svid.vouched(Timestamp::now()) {
                 return cause;
             }
-            let left = caller.not_after().and_then(|end| end.duration_since(SystemTime::now()).ok());
+            let left = svid.caller.not_after().and_then(|end| end.duration_since(SystemTime::now()).ok());
             // Nothing left, or a change: judge again.
             let _ = tokio::time::timeout(left.unwrap_or_default().min(CLOCK_LOOK), changes.changed()).await;
         }
@@ -105,7 +141,8 @@ pub(super) async fn serve(io: Io, protocol: Protocol, proof: Proof, guest: &Gues
         () = idle => tracing::debug!(peer.address = %guest.peer, "idle connection closed"),
         cause = proof.ended() => {
             metrics::counter!("witgate_tls_closed_total", "cause" => cause.cause()).increment(1);
-            tracing::info!(peer.address = %guest.peer, cause = cause.cause(), error = %cause, "connection closed");
+            let error = chain(&cause);
+            tracing::info!(peer.address = %guest.peer, cause = cause.cause(), error, "connection closed");
         }
     }
     connection.as_mut().graceful_shutdown();
@@ -116,35 +153,47 @@ pub(super) async fn serve(io: Io, protocol: Protocol, proof: Proof, guest: &Gues
 async fn answer<B>(
     mut request: hyper::Request<B>,
     proof: Arc<Proof>,
-    app: Router,
+    app: App,
     requests: Requests,
 ) -> Result<Response<Held>, Infallible>
 where
     B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
 {
     let open = requests.begin();
-    let response = match proof.caller(Timestamp::now()) {
+    let shown = match Authorization::take(request.headers_mut()) {
+        Authorization::None => None,
+        Authorization::One(shown) => Some(shown),
+        Authorization::Several => return Ok(twice().map(|body| Held { body, _open: open })),
+    };
+    let routes = match proof.caller(shown.as_ref(), Timestamp::now()) {
         Ok(caller) => {
             if let Some(caller) = caller {
-                request.extensions_mut().insert(caller.clone());
+                request.extensions_mut().insert(caller);
             }
-            let Ok(response) = app.oneshot(request.map(Body::new)).await;
-            response
+            if let (Proof::Token(_), Some(Ok(token))) = (&*proof, shown) {
+                request.extensions_mut().insert(token);
+            }
+            app.callers
         }
         Err(cause) => {
             metrics::counter!("witgate_tls_refusals_total", "cause" => cause.cause()).increment(1);
-            tracing::warn!(cause = cause.cause(), error = %cause, "request refused");
-            unauthorized()
+            match cause {
+                // How every client of a registry begins.
+                Unproven::NoToken => tracing::debug!("a request without a token"),
+                cause => tracing::warn!(cause = cause.cause(), error = chain(&cause), "request refused"),
+            }
+            app.strangers
         }
     };
+    let Ok(response) = routes.oneshot(request.map(Body::new)).await;
     Ok(response.map(|body| Held { body, _open: open }))
 }
 
-/// RFC 9457, the same for every cause: the peer learns nothing about why.
-fn unauthorized() -> Response {
-    let problem = r#"{"type":"about:blank","title":"Unauthorized","status":401}"#;
+/// RFC 9457; said before anything is proven, and of the request's form alone.
+fn twice() -> Response {
+    let problem = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"the request has more than one `Authorization` header"}"#;
     let kind = [(header::CONTENT_TYPE, "application/problem+json")];
-    (StatusCode::UNAUTHORIZED, kind, problem).into_response()
+    (StatusCode::BAD_REQUEST, kind, problem).into_response()
 }
 
 fn builder(protocol: Protocol, limits: &Limits, executor: Tracked) -> auto::Builder<Tracked> {
@@ -239,9 +288,10 @@ mod tests {
         let ask = async |svid: &crate::dev::spiffe::Svid, proven: Timestamp| {
             let certificate = svid.chain_der[0].as_slice().into();
             let caller = world.identity.caller(&[certificate], proven).unwrap();
-            let proof = Proof::Svid { identity: Arc::clone(&world.identity), caller, trust: trust.clone() };
+            let svid = super::Svid { identity: Arc::clone(&world.identity), caller, trust: trust.clone() };
+            let proof = Proof::Svid(svid, None);
             let request = hyper::Request::get("/who").body(Body::empty()).unwrap();
-            answer(request, Arc::new(proof), crate::tls::tests::app(), Requests::new()).await.unwrap()
+            answer(request, Arc::new(proof), crate::tls::tests::app().into(), Requests::new()).await.unwrap()
         };
         assert_eq!(ask(&svid, Timestamp::now()).await.status(), StatusCode::OK);
         let refused = ask(&past, early).await;

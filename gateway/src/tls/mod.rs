@@ -3,9 +3,13 @@
 //! rustls and hyper judge a peer once, at the handshake. Here each connection also ends when the peer's SVID expires,
 //! when a CA of its trust domain is taken out, when `identity.callers` no longer means it, or when we lose our own
 //! identity; each request is judged again, since a graceful HTTP/2 close lets open streams run on.
+//! Where tokens are taken, each request is judged by the one it shows; the connection proves nobody.
 //! A peer that is not proven learns nothing but a TLS alert or a bare 401, and cannot grow the audit log.
 
+mod app;
+mod authorization;
 mod busy;
+mod certificate;
 mod connection;
 #[cfg(test)]
 #[cfg(feature = "dev")]
@@ -17,11 +21,15 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::case::Timestamp;
-use crate::identity::{Caller, Identity};
+use crate::identity::{Caller, Identity, StartError, Tokens};
+use crate::outage::chain;
+pub use app::App;
+pub use certificate::{Certificate, CertificateFault};
 use connection::{Proof, Protocol};
 
 /// How the peers of a listener are proven; a request carries its [`Caller`] as an extension.
@@ -31,8 +39,48 @@ pub enum Door {
     Plain,
     /// Plain HTTP/1.1 for administration: nobody is proven, so requests carry no caller and cannot ask for admission.
     Unproven,
-    /// TLS 1.3 with X.509-SVIDs on both sides, HTTP/2 or HTTP/1.1.
-    Mtls(Arc<Identity>),
+    /// TLS 1.3 with X.509-SVIDs of the peers, HTTP/2 or HTTP/1.1.
+    Mtls(Mtls),
+    /// Each request shows a token of its own.
+    Tokens(Arc<Tokens>, Wire),
+}
+
+/// Peers that are proven by the handshake.
+#[derive(Clone, Debug)]
+pub struct Mtls {
+    identity: Arc<Identity>,
+    server: Arc<rustls::ServerConfig>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+/// How requests with tokens travel.
+#[derive(Clone, Debug)]
+pub enum Wire {
+    /// Plain HTTP/1.1 on this machine; a peer elsewhere is refused.
+    Loopback,
+    /// TLS 1.3 under a DNS name, HTTP/2 or HTTP/1.1.
+    Tls(Arc<rustls::ServerConfig>),
+}
+
+impl Mtls {
+    /// We show our SVID. A token that comes along is held against the peer's, where `tokens` judges them.
+    pub fn by_svid(identity: Arc<Identity>, tokens: Option<Arc<Tokens>>) -> Self {
+        let server = identity.server_config();
+        Self { identity, server, tokens }
+    }
+
+    /// We show a certificate with a DNS name.
+    ///
+    /// # Errors
+    /// As [`Identity::server_config_showing`].
+    pub fn by_name(
+        identity: Arc<Identity>,
+        tokens: Option<Arc<Tokens>>,
+        certificate: &Arc<Certificate>,
+    ) -> Result<Self, StartError> {
+        let server = identity.server_config_showing(certificate.resolver())?;
+        Ok(Self { identity, server, tokens })
+    }
 }
 
 /// Makes aws-lc-rs this process's one provider of cryptography; a second call changes nothing.
@@ -98,7 +146,7 @@ impl Default for Limits {
 }
 
 /// Serves `app` until `shutdown`, then lets open requests end for at most [`DRAIN_MS`].
-pub async fn serve(listener: TcpListener, door: Door, app: axum::Router, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, door: Door, app: impl Into<App>, shutdown: CancellationToken) {
     serve_within(Limits::default(), listener, door, app, shutdown).await;
 }
 
@@ -107,9 +155,10 @@ pub async fn serve_within(
     limits: Limits,
     listener: TcpListener,
     door: Door,
-    app: axum::Router,
+    app: impl Into<App>,
     shutdown: CancellationToken,
 ) {
+    let app = app.into();
     let tasks = TaskTracker::new();
     let connections = Arc::new(Semaphore::new(limits.connections));
     let handshakes = Arc::new(Semaphore::new(limits.handshakes));
@@ -143,7 +192,7 @@ pub async fn serve_within(
 struct Guest {
     limits: Limits,
     door: Door,
-    app: axum::Router,
+    app: App,
     shutdown: CancellationToken,
     peer: SocketAddr,
 }
@@ -153,26 +202,46 @@ impl Guest {
     async fn admit(&self, stream: TcpStream) -> Option<(connection::Io, Protocol, Proof)> {
         match &self.door {
             Door::Unproven => Some((connection::Io::Plain(stream), Protocol::Http1, Proof::Nobody)),
-            Door::Plain => {
-                let ours = stream.local_addr().ok()?;
-                if !on_this_machine(self.peer, ours) {
-                    self.refuse("not-loopback", &"plain HTTP is for loopback only");
-                    return None;
-                }
-                Some((connection::Io::Plain(stream), Protocol::Http1, Proof::Local(Caller::local())))
+            Door::Plain => self.on_loopback(stream, Proof::Local(Caller::local())),
+            Door::Tokens(tokens, Wire::Loopback) => self.on_loopback(stream, Proof::Token(Arc::clone(tokens))),
+            Door::Tokens(tokens, Wire::Tls(server)) => {
+                let (stream, protocol) = self.shake_hands(stream, Arc::clone(server)).await?;
+                Some((connection::Io::Tls(Box::new(stream)), protocol, Proof::Token(Arc::clone(tokens))))
             }
-            Door::Mtls(identity) => self.shake_hands(stream, identity).await,
+            Door::Mtls(Mtls { identity, server, tokens }) => {
+                // Taken before the handshake: a CA that goes while it runs must not be missed.
+                let trust = identity.trust();
+                let (stream, protocol) = self.shake_hands(stream, Arc::clone(server)).await?;
+                let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let caller = match identity.caller(certificates, Timestamp::now()) {
+                    Ok(caller) => caller,
+                    Err(cause) => {
+                        self.refuse(cause.cause(), &chain(&cause));
+                        return None;
+                    }
+                };
+                let svid = connection::Svid { identity: Arc::clone(identity), caller, trust };
+                Some((connection::Io::Tls(Box::new(stream)), protocol, Proof::Svid(svid, tokens.clone())))
+            }
         }
     }
 
+    fn on_loopback(&self, stream: TcpStream, proof: Proof) -> Option<(connection::Io, Protocol, Proof)> {
+        let ours = stream.local_addr().ok()?;
+        if !on_this_machine(self.peer, ours) {
+            self.refuse("not-loopback", &"plain HTTP is for loopback only");
+            return None;
+        }
+        Some((connection::Io::Plain(stream), Protocol::Http1, proof))
+    }
+
+    /// TLS 1.3 and what it agreed on, or a line in telemetry.
     async fn shake_hands(
         &self,
         stream: TcpStream,
-        identity: &Arc<Identity>,
-    ) -> Option<(connection::Io, Protocol, Proof)> {
-        // Taken before the handshake: a CA that goes while it runs must not be missed.
-        let trust = identity.trust();
-        let accepting = tokio_rustls::TlsAcceptor::from(identity.server_config()).accept(stream);
+        server: Arc<rustls::ServerConfig>,
+    ) -> Option<(TlsStream<TcpStream>, Protocol)> {
+        let accepting = tokio_rustls::TlsAcceptor::from(server).accept(stream);
         let bounded = tokio::time::timeout(Duration::from_millis(self.limits.handshake_timeout_ms), accepting);
         let stream = match self.shutdown.run_until_cancelled(bounded).await? {
             Ok(Ok(stream)) => stream,
@@ -195,15 +264,7 @@ impl Guest {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        let caller = match identity.caller(session.peer_certificates().unwrap_or_default(), Timestamp::now()) {
-            Ok(caller) => caller,
-            Err(cause) => {
-                self.refuse(cause.cause(), &cause);
-                return None;
-            }
-        };
-        let proof = Proof::Svid { identity: Arc::clone(identity), caller, trust };
-        Some((connection::Io::Tls(Box::new(stream)), protocol, proof))
+        Some((stream, protocol))
     }
 
     fn refuse(&self, cause: &'static str, error: &dyn std::fmt::Display) {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use crate::config::Config;
 
-/// Both addresses.
+/// All addresses.
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let (callers, admin) = (config.listen.callers, config.listen.admin);
     let readiness = match bind(admin) {
@@ -18,7 +18,10 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         }
         Place::Free | Place::Unusable(_) => None,
     };
-    let mut findings = vec![of_callers(callers, readiness.is_some())];
+    let mut findings = vec![of_address("listen.callers", callers, readiness.is_some())];
+    if let Some(registry) = &config.listen.registry {
+        findings.push(of_address("listen.registry.address", registry.address, readiness.is_some()));
+    }
     findings.extend(match (bind(admin), readiness) {
         (Place::Taken, Some(readiness)) => of_readiness(admin, &readiness),
         (Place::Taken, None) => vec![taken("listen.admin", admin)],
@@ -28,18 +31,19 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     findings
 }
 
-fn of_callers(address: SocketAddr, witgate_runs: bool) -> Finding {
+/// A listener that nothing can be asked without showing who asks: whose it is, `listen.admin` says.
+fn of_address(key: &str, address: SocketAddr, witgate_runs: bool) -> Finding {
     match bind(address) {
         Place::Taken if witgate_runs => {
-            Finding::ok(LISTEN, format!("listen.callers {address}"), "taken, and witgate answers on `listen.admin`")
+            Finding::ok(LISTEN, format!("{key} {address}"), "taken, and witgate answers on `listen.admin`")
         }
-        Place::Taken => taken("listen.callers", address),
+        Place::Taken => taken(key, address),
         Place::Free if witgate_runs && address.port() != 0 => {
             let found = "witgate answers on `listen.admin`, and nobody listens here: it runs with other settings";
-            Finding::warn(LISTEN, format!("listen.callers {address}"), found)
+            Finding::warn(LISTEN, format!("{key} {address}"), found)
         }
-        Place::Free => free("listen.callers", address),
-        Place::Unusable(why) => unusable("listen.callers", address, &why),
+        Place::Free => free(key, address),
+        Place::Unusable(why) => unusable(key, address, &why),
     }
 }
 
@@ -81,7 +85,8 @@ fn free(key: &str, address: SocketAddr) -> Finding {
 }
 
 fn taken(key: &str, address: SocketAddr) -> Finding {
-    let fix = format!("[listen]\n{} = \"{}:0\"\n", key.trim_start_matches("listen."), address.ip());
+    let (table, name) = key.rsplit_once('.').unwrap_or(("listen", key));
+    let fix = format!("[{table}]\n{name} = \"{}:0\"\n", address.ip());
     Finding::wrong(LISTEN, format!("{key} {address}"), "taken, and it is not witgate that answers")
         .with_fix("stop what listens here, or choose another port", fix)
 }

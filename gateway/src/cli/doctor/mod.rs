@@ -35,7 +35,7 @@ use registries::View;
 /// Exit codes: 0 nothing is wrong, 1 something is, 2 usage. What could not be looked at is said, and never called fine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where witgate is reached from the nodes; may be given again
+    /// Where witgate is reached from the nodes; may be given again [default: `url` of `[listen.registry]`]
     #[arg(long, value_name = "URL|HOST")]
     witgate: Vec<Endpoint>,
     /// A registry that has to be reached through witgate; may be given again [default: those of `[registry.upstreams]`]
@@ -56,6 +56,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     let mut upstreams: BTreeSet<String> = args.upstream.iter().cloned().collect();
+    let mut witgates = args.witgate.clone();
     match global.configuration() {
         Ok(config) => {
             let here = global.config.is_some() || config.data_dir.exists();
@@ -67,6 +68,10 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
             if upstreams.is_empty() {
                 upstreams = config.registry.upstreams.keys().cloned().collect();
             }
+            let own = config.listen.registry.as_ref().and_then(|registry| registry.url.as_deref()?.parse().ok());
+            if witgates.is_empty() {
+                witgates.extend(own);
+            }
         }
         Err(fault) => {
             let about = global.config.as_ref().map_or("environment".into(), |path| path.display().to_string());
@@ -74,7 +79,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
         }
     }
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    report.add(nodes(&args, home.as_deref(), upstreams)?);
+    report.add(nodes(&args, home.as_deref(), witgates, upstreams)?);
     let wrong = report.count(Level::Wrong);
     match global.output {
         Output::Text => print!("{}", report.text()),
@@ -113,7 +118,12 @@ async fn gateway(config: &crate::config::Config, file: Option<&Path>, now: Times
 ///
 /// # Errors
 /// There is something to look at, and nobody said who witgate is.
-fn nodes(args: &Args, home: Option<&Path>, upstreams: BTreeSet<String>) -> Result<Vec<Finding>, Misuse> {
+fn nodes(
+    args: &Args,
+    home: Option<&Path>,
+    witgates: Vec<Endpoint>,
+    upstreams: BTreeSet<String>,
+) -> Result<Vec<Finding>, Misuse> {
     let etc = args.root.join("etc");
     let is_host = args.root == Path::new("/");
     let named = !args.containerd.is_empty() || !args.registries.is_empty();
@@ -142,7 +152,7 @@ fn nodes(args: &Args, home: Option<&Path>, upstreams: BTreeSet<String>) -> Resul
         let why = "nobody said which: add `--upstream HOST`, or `[registry.upstreams]` to the configuration";
         findings.push(Finding::not_looked_at(UPSTREAMS, "registries without any entry", why));
     }
-    let Some(guard) = Guard::new(args.witgate.clone(), upstreams) else {
+    let Some(guard) = Guard::new(witgates, upstreams) else {
         let what =
             "files of containerd or the container tools are to be checked, and nobody said which server is witgate";
         return Err(Misuse::new(what, "add `--witgate https://HOST[:PORT]`, as the nodes reach it"));

@@ -155,6 +155,9 @@ fn as_artifact(digest: Digest, bytes: &Bytes) -> ArtifactFacts {
         annotations: BTreeMap::new(),
         config: None,
         component: Some(ComponentFacts { digest, size_bytes, media_type }),
+        components: Vec::new(),
+        carried: Vec::new(),
+        native: None,
         defects: Vec::new(),
     }
 }

@@ -10,9 +10,9 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::answer::Answer;
 use super::lock;
 use super::refusal::Refusal;
+use crate::doors::http::oci::answer::Answer;
 
 /// Who may come in, both as the registry's rule and as a pushing client's credentials.
 #[derive(Clone, Default)]

@@ -6,11 +6,11 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::{HeaderName, Method, StatusCode};
 
-use super::answer::{Answer, DOCKER_CONTENT_DIGEST};
 use super::content_digest::ContentDigest;
 use super::fault::Fault;
 use super::refusal::Refusal;
 use super::wire::{Script, Step};
+use crate::doors::http::oci::answer::{Answer, DOCKER_CONTENT_DIGEST};
 
 /// What goes out.
 #[derive(Debug)]

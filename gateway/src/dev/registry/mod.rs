@@ -4,14 +4,12 @@
 //! what a client states about digests, so that an honest push stays honest. Lies are told by [`Rule`]s, one at a time.
 
 mod access;
-mod answer;
 mod content_digest;
 pub mod cosign_tags;
 mod fault;
 mod misbehave;
 mod pull;
 pub mod push;
-mod range;
 mod refusal;
 mod route;
 mod serve;

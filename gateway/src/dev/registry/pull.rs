@@ -4,13 +4,13 @@ use http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ETAG, LINK, RANGE
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::json;
 
-use super::answer::{Answer, DOCKER_CONTENT_DIGEST};
 use super::content_digest::ContentDigest;
-use super::range::{Wanted, wanted};
 use super::refusal::Refusal;
 use super::route::{ManifestReference, content_digest};
 use super::store::Store;
 use super::{Referrers, serve};
+use crate::doors::http::oci::answer::{Answer, DOCKER_CONTENT_DIGEST};
+use crate::doors::http::oci::range::{Wanted, wanted};
 
 /// `GET /v2/<name>/manifests/<reference>`
 pub(super) fn manifest(store: &Store, repository: &str, reference: &ManifestReference) -> Result<Answer, Refusal> {

@@ -32,8 +32,8 @@ pub struct Pushed {
 pub struct ConfigClaims {
     /// When it was made; the epoch by default, so that equal bytes give equal manifests.
     pub created: Timestamp,
-    /// The imports it claims, such as `wasi:http/outgoing-handler@0.2.3`.
-    pub imports: Vec<String>,
+    /// The imports it claims, such as `wasi:http/outgoing-handler@0.2.3`; by default it says nothing of imports.
+    pub imports: Option<Vec<String>>,
     /// The exports it claims.
     pub exports: Vec<String>,
     /// The world it claims to target.
@@ -42,7 +42,7 @@ pub struct ConfigClaims {
 
 impl Default for ConfigClaims {
     fn default() -> Self {
-        Self { created: Timestamp::UNIX_EPOCH, imports: Vec::new(), exports: Vec::new(), target: None }
+        Self { created: Timestamp::UNIX_EPOCH, imports: None, exports: Vec::new(), target: None }
     }
 }
 
@@ -70,7 +70,10 @@ pub async fn component(
         "layerDigests": [layer],
     });
     if !is_module {
-        config["component"] = json!({"imports": claims.imports, "exports": claims.exports, "target": claims.target});
+        config["component"] = json!({"exports": claims.exports, "target": claims.target});
+        if let Some(imports) = claims.imports {
+            config["component"]["imports"] = json!(imports);
+        }
     }
     let config = Bytes::from(config.to_string());
     let manifest = json!({

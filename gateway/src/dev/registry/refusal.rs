@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::answer::Answer;
+use crate::doors::http::oci::answer::Answer;
 
 /// A status, a code of distribution-spec "Error codes", and a sentence.
 #[derive(Debug)]

@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{Action, Need};
-use super::answer::Answer;
 use super::fault::{Fault, Moment};
 use super::misbehave::{self, Delivery};
 use super::refusal::Refusal;
 use super::route::{ManifestReference, Route};
 use super::wire::{self, Script};
 use super::{Shared, pull, upload};
+use crate::doors::http::oci::answer::Answer;
 
 /// Accepts connections until `stop`.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, tasks: TaskTracker, stop: CancellationToken) {

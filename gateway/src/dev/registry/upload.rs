@@ -5,13 +5,13 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use uuid::Uuid;
 
-use super::answer::{Answer, DOCKER_CONTENT_DIGEST};
 use super::content_digest::ContentDigest;
 use super::refusal::Refusal;
 use super::route::{self, ManifestReference, content_digest};
 use super::serve::parameter;
 use super::store::{Manifest, Store};
 use super::{Limits, Referrers};
+use crate::doors::http::oci::answer::{Answer, DOCKER_CONTENT_DIGEST};
 
 /// `POST …/uploads/`: a whole blob with `?digest=`, a mount with `?mount=&from=`, else a session.
 ///

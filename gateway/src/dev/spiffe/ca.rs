@@ -1,4 +1,4 @@
-//! A CA of one trust domain that issues good X.509-SVIDs and, for tests, bad ones.
+//! A CA of one trust domain that issues good SVIDs, as certificates and as tokens, and, for tests, bad ones.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,9 +8,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
+use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::case::Timestamp;
+use crate::dev::tokens::{KeyKind, TokenSigner};
 
 /// The CA of one trust domain: P-256, in memory only.
 pub struct SpiffeCa {
@@ -19,6 +21,8 @@ pub struct SpiffeCa {
     params: CertificateParams,
     der: Vec<u8>,
     pem: String,
+    /// Signs JWT-SVIDs; P-256.
+    tokens: TokenSigner,
     /// The certificates between this CA and the root, nearest first; empty for a root.
     path: Vec<(Vec<u8>, String)>,
 }
@@ -117,6 +121,7 @@ impl SpiffeCa {
         let certificate = params.self_signed(&key)?;
         Ok(Self {
             trust_domain: trust_domain.to_owned(),
+            tokens: TokenSigner::new(&format!("{trust_domain}-1"), KeyKind::P256)?,
             der: certificate.der().to_vec(),
             pem: certificate.pem(),
             key,
@@ -138,6 +143,7 @@ impl SpiffeCa {
         path.extend(self.path.iter().cloned());
         Ok(Self {
             trust_domain: self.trust_domain.clone(),
+            tokens: self.tokens.clone(),
             der: self.der.clone(),
             pem: self.pem.clone(),
             key,
@@ -169,6 +175,24 @@ impl SpiffeCa {
         Ok(Svid { spiffe_id, chain_der, key_der: key.serialize_der(), chain_pem, key_pem: key.serialize_pem() })
     }
 
+    /// A JWT-SVID for a path such as `/host/a`, good for `life` from `now`.
+    pub fn token(&self, path: &str, audience: &str, now: Timestamp, life: Duration) -> String {
+        let spiffe_id = format!("spiffe://{}{path}", self.trust_domain);
+        jwt_svid(&self.tokens, &spiffe_id, &[audience.to_owned()], now, life)
+    }
+
+    /// Who signs the JWT-SVIDs.
+    pub fn tokens(&self) -> &TokenSigner {
+        &self.tokens
+    }
+
+    /// The same CA with another key for JWT-SVIDs, as after a rotation.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: TokenSigner) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
     /// The name of the trust domain.
     pub fn trust_domain(&self) -> &str {
         &self.trust_domain
@@ -195,6 +219,20 @@ impl fmt::Debug for Svid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Svid").field("spiffe_id", &self.spiffe_id).finish_non_exhaustive()
     }
+}
+
+/// A token as SPIRE makes it: `sub`, `aud`, `exp`, `iat`.
+pub(super) fn jwt_svid(
+    signer: &TokenSigner,
+    spiffe_id: &str,
+    audience: &[String],
+    now: Timestamp,
+    life: Duration,
+) -> String {
+    let end = now + life;
+    signer.token(&json!({
+        "sub": spiffe_id, "aud": audience, "exp": end.as_second(), "iat": now.as_second(),
+    }))
 }
 
 fn ca_params(trust_domain: &str, start: Timestamp) -> anyhow::Result<CertificateParams> {

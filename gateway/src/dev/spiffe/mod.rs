@@ -4,4 +4,4 @@ mod ca;
 mod workload_api;
 
 pub use ca::{Flaw, Leaf, SpiffeCa, Svid};
-pub use workload_api::{Answer, Issued, WorkloadApi};
+pub use workload_api::{Answer, Issued, TOKEN_LIFE, WorkloadApi};

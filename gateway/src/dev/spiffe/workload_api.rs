@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
 use tokio::net::UnixListener;
 use tokio_stream::wrappers::UnixListenerStream;
 
-use super::ca::{SpiffeCa, Svid};
+use super::ca::{SpiffeCa, Svid, jwt_svid};
+use crate::case::Timestamp;
+use crate::dev::tokens::TokenSigner;
+use crate::identity::workload_api::minting::Tokens;
 use crate::identity::workload_api::server::{self, Material, Server};
 use crate::identity::workload_api::wire;
 
@@ -17,7 +22,11 @@ use crate::identity::workload_api::wire;
 pub struct Issued {
     svids: Vec<wire::X509Svid>,
     federated: BTreeMap<String, Bytes>,
+    tokens: Tokens,
 }
+
+/// How long a JWT-SVID of the embedded API lasts (SPIRE's default).
+pub const TOKEN_LIFE: Duration = Duration::from_secs(300);
 
 /// What the API says; each change reaches open streams at once.
 #[derive(Clone, Debug)]
@@ -51,13 +60,28 @@ impl Issued {
             bundle: Bytes::copy_from_slice(ca.bundle_der()),
             hint: String::new(),
         };
-        Self { svids: vec![svid], federated: BTreeMap::new() }
+        let (id, signer) = (format!("spiffe://{}", ca.trust_domain()), ca.tokens().clone());
+        let bundles = BTreeMap::from([(id, Bytes::from(TokenSigner::jwks(&[&signer])))]);
+        let mint = move |spiffe_id: &str, audience: &[String]| {
+            jwt_svid(&signer, spiffe_id, audience, Timestamp::now(), TOKEN_LIFE)
+        };
+        let tokens = Tokens { mint: Some(Arc::new(mint)), bundles };
+        Self { svids: vec![svid], federated: BTreeMap::new(), tokens }
     }
 
     /// The same with the bundle of another trust domain.
     #[must_use]
     pub fn federated_with(mut self, ca: &SpiffeCa) -> Self {
-        self.federated.insert(format!("spiffe://{}", ca.trust_domain()), Bytes::copy_from_slice(ca.bundle_der()));
+        let id = format!("spiffe://{}", ca.trust_domain());
+        self.tokens.bundles.insert(id.clone(), Bytes::from(TokenSigner::jwks(&[ca.tokens()])));
+        self.federated.insert(id, Bytes::copy_from_slice(ca.bundle_der()));
+        self
+    }
+
+    /// The same with these keys for the JWT-SVIDs of `trust_domain`.
+    #[must_use]
+    pub fn with_keys(mut self, trust_domain: &str, jwks: &str) -> Self {
+        self.tokens.bundles.insert(format!("spiffe://{trust_domain}"), Bytes::copy_from_slice(jwks.as_bytes()));
         self
     }
 
@@ -108,7 +132,9 @@ impl Drop for WorkloadApi {
 impl From<Answer> for server::Answer {
     fn from(answer: Answer) -> Self {
         match answer {
-            Answer::Issued(Issued { svids, federated }) => Self::Material(Material { svids, federated }),
+            Answer::Issued(Issued { svids, federated, tokens }) => {
+                Self::Material(Material { svids, federated, tokens })
+            }
             Answer::Withdrawn => Self::Withdrawn,
             Answer::Hang => Self::Hang,
             Answer::Refuse => Self::Unavailable,
@@ -121,7 +147,7 @@ impl From<Answer> for server::Answer {
                     bundle: junk,
                     hint: String::new(),
                 };
-                Self::Material(Material { svids: vec![svid], federated: BTreeMap::new() })
+                Self::Material(Material { svids: vec![svid], ..Material::default() })
             }
         }
     }

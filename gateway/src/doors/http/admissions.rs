@@ -7,15 +7,15 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Door, Problem, RETRY_AFTER};
+use super::{Door, Problem, going_on};
 use crate::admission::{self, Admission, Asked, Request};
 use crate::audit::Receipt;
 use crate::case::{ComponentFacts, Digest, Grants};
 use crate::gate::Held;
 use crate::identity::Caller;
-use crate::outage::{NoAnswer, Outage, Peer};
 use crate::reason::{self, Reason};
 use crate::strict_json;
 
@@ -50,10 +50,10 @@ pub(super) async fn post(State(door): State<Door>, Extension(caller): Extension<
     let started = std::time::Instant::now();
     let (verdict, response) = match answer(&door, caller, &body).await {
         Ok(admission) => match &admission {
-            Admission::Granted { ticket, recorded } => (
-                "admit",
-                Json(granted(recorded, ticket.as_ref().map(|ticket| ticket.envelope().clone()))).into_response(),
-            ),
+            Admission::Granted { recorded, .. } => {
+                let ticket = admission.ticket().map(|ticket| ticket.envelope().clone());
+                ("admit", Json(granted(recorded, ticket)).into_response())
+            }
             Admission::Refused { recorded } => ("refuse", refused(recorded)),
         },
         Err(problem) => ("none", problem.into_response()),
@@ -67,13 +67,8 @@ async fn answer(door: &Door, caller: Caller, body: &[u8]) -> Result<Admission, P
     let asked = asked(body)?;
     let gate = door.gate.clone();
     let now = (door.clock)();
-    // A task of its own: when the caller leaves or its deadline passes, what was begun is finished, recorded and cached.
-    let work = tokio::spawn(async move { admission::admit(&gate, Request { caller, asked }, now).await });
-    match tokio::time::timeout(door.deadline, work).await {
-        Ok(Ok(answer)) => Ok(answer?),
-        Ok(Err(fault)) => Err(Outage::new(Peer::Internal, "answering an admission").because(fault).into()),
-        Err(_) => Err(NoAnswer::Pending { retry_after: RETRY_AFTER }.into()),
-    }
+    let work = async move { admission::admit(&gate, Request { caller, asked }, now).await };
+    Ok(going_on("answering an admission", Instant::now() + door.deadline, work).await??)
 }
 
 fn asked(body: &[u8]) -> Result<Asked, Problem> {
@@ -102,12 +97,8 @@ fn granted(recorded: &Held, ticket: Option<Value>) -> Granted {
 }
 
 fn refused(recorded: &Held) -> Response {
+    count_reasons(recorded);
     let decision = recorded.decision.facts();
-    for reason in &decision.reasons {
-        // A policy may name codes of its own: one label for all of them keeps the series bounded.
-        let code = reason::ALL.iter().find(|known| **known == reason.code).map_or("other", |known| known.as_str());
-        metrics::counter!("witgate_refusal_reasons_total", "code" => code.to_owned()).increment(1);
-    }
     let refused = Refused {
         decision: decision.id,
         reference: recorded.about.reference.text.clone(),
@@ -131,6 +122,15 @@ fn refused(recorded: &Held) -> Response {
     }
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// Counts the reasons of a refusal by code.
+pub(super) fn count_reasons(recorded: &Held) {
+    for reason in &recorded.decision.facts().reasons {
+        // A policy may name codes of its own: one label for all of them keeps the series bounded.
+        let code = reason::ALL.iter().find(|known| **known == reason.code).map_or("other", |known| known.as_str());
+        metrics::counter!("witgate_refusal_reasons_total", "code" => code.to_owned()).increment(1);
+    }
 }
 
 /// Where the decision stands in the log.

@@ -1,6 +1,7 @@
 //! `GET /v1/components/{digest}`: bytes, only with a live ticket.
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -32,12 +33,15 @@ pub(super) async fn get(
         Problem::new(StatusCode::FORBIDDEN, "this ticket does not give these bytes")
             .with_hint("ask `POST /v1/admissions` for a fresh ticket")
     })?;
-    let bytes = door.gate.registry.component(&digest).await?.ok_or_else(|| {
+    let blob = door.gate.registry.held(&digest).await?.ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, format!("the component `{digest}` is no longer held"))
             .with_hint("ask `POST /v1/admissions` again: the gateway fetches it anew")
     })?;
-    metrics::counter!("witgate_component_bytes_total").increment(bytes.len() as u64);
-    let mut response = bytes.into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+    metrics::counter!("witgate_component_bytes_total").increment(blob.size_bytes());
+    // An error in the middle breaks the connection: nobody takes a part for the whole.
+    let mut response = Body::from_stream(blob.read(0..blob.size_bytes())).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.size_bytes()));
     Ok(response)
 }

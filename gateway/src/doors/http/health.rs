@@ -29,7 +29,8 @@ pub(super) async fn readyz(State(door): State<Door>) -> Response {
     if let Err(outage) = door.gate.evidence.usable(now) {
         missing.push(json!({"peer": outage.peer.kind(), "detail": outage.to_string()}));
     }
-    let degraded = door.gate.evidence.degraded(now).into_iter();
+    let issuers = door.tokens.iter().flat_map(|tokens| tokens.degraded(now));
+    let degraded = door.gate.evidence.degraded(now).into_iter().chain(issuers);
     let degraded = degraded.map(|(name, detail)| json!({"name": name, "detail": detail})).collect::<Vec<_>>();
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": missing.is_empty(), "missing": missing, "degraded": degraded}))).into_response()
@@ -38,5 +39,6 @@ pub(super) async fn readyz(State(door): State<Door>) -> Response {
 /// Prometheus text format 0.0.4.
 pub(super) async fn metrics(State(door): State<Door>) -> Response {
     door.gate.evidence.measure((door.clock)());
+    door.gate.registry.measure();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (door.metrics)()).into_response()
 }

@@ -58,16 +58,28 @@ impl IntoResponse for Problem {
 
 impl From<Outage> for Problem {
     fn from(outage: Outage) -> Self {
-        // The chain goes to the operator's log, once; the caller learns who failed and doing what.
-        tracing::warn!(outage.peer = outage.peer.kind(), outage.chain = outage.chain(), "no answer: {outage}");
-        metrics::counter!("witgate_outages_total", "peer" => outage.peer.kind()).increment(1);
-        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, outage.chain()).with("peer", outage.peer.kind());
+        told(&outage);
+        let status = match outage.retry_after {
+            Some(_) => StatusCode::TOO_MANY_REQUESTS,
+            None => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let mut problem = Self::new(status, outage.chain()).with("peer", outage.peer.kind());
+        if outage.retry_after.is_some() {
+            problem = problem.with("code", "rate-limited");
+        }
         if let Some(hint) = outage.hint {
             problem = problem.with_hint(hint);
         }
-        problem.retry_after_s = Some(1);
+        let wait = outage.retry_after.unwrap_or_default();
+        problem.retry_after_s = Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1));
         problem
     }
+}
+
+/// The chain goes to the operator's log, once; the caller learns who failed and doing what.
+pub(super) fn told(outage: &Outage) {
+    tracing::warn!(outage.peer = outage.peer.kind(), outage.chain = outage.chain(), "no answer: {outage}");
+    metrics::counter!("witgate_outages_total", "peer" => outage.peer.kind()).increment(1);
 }
 
 impl From<NoAnswer> for Problem {

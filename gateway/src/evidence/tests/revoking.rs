@@ -52,6 +52,9 @@ fn artifact(manifest: &[u8], indexes: &[&[u8]], component: &[u8]) -> ArtifactFac
             size_bytes: 9,
             media_type: "application/wasm".into(),
         }),
+        components: Vec::new(),
+        carried: Vec::new(),
+        native: None,
         defects: Vec::new(),
     }
 }

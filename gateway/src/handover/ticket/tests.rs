@@ -1,76 +1,15 @@
 //! What the gateway signs, a host takes, once, as nobody else.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use witgate_host_hook::key::PublicKey;
 use witgate_host_hook::ticket::{
     Expectations, Freshness, LogTrust, PinnedKeys, TicketRefusal, UsedTickets, VerifiedTicket, verify,
 };
 
+use super::super::grants_tests::{COMPONENT, HOST, grant_with, later, now};
 use super::*;
-use crate::case::{
-    ArtifactFacts, Caller, CallerKind, Case, ComponentFacts, Evidence, Grants, Limits, Mode, PolicyFacts,
-    ReferenceFacts, Scope, Surface, Version, World,
-};
-use crate::policy::{Decision, Verdict};
 
 const GATEWAY: &str = "spiffe://gate.example/witgate/gateway";
-const HOST: &str = "spiffe://gate.example/host/a";
-/// The empty component: a header and nothing in it.
-const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
-
-fn now() -> Timestamp {
-    Timestamp::from_second(1_795_376_144).unwrap()
-}
-
-fn later(seconds: i64) -> Timestamp {
-    Timestamp::from_second(now().as_second() + seconds).unwrap()
-}
-
-fn grant_with(purpose: Purpose, imports: Vec<String>) -> Grant {
-    let case = Case {
-        version: Version::V1,
-        id: Uuid::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0002),
-        time: now(),
-        scope: Scope::default(),
-        mode: Mode::Enforce,
-        purpose,
-        caller: Caller { kind: CallerKind::X509Svid, id: HOST.into(), trust_domain: Some("gate.example".into()) },
-        host: HOST.into(),
-        links: Vec::new(),
-        reference: ReferenceFacts {
-            text: "registry.example/app/comp:1".into(),
-            upstream: "registry.example".into(),
-            repository: "app/comp".into(),
-            tag: Some("1".into()),
-            digest: None,
-        },
-        artifact: ArtifactFacts {
-            digest: Digest::of(b"manifest"),
-            indexes: Vec::new(),
-            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
-            size_bytes: 8,
-            annotations: BTreeMap::new(),
-            config: None,
-            component: Some(ComponentFacts {
-                digest: Digest::of(COMPONENT),
-                size_bytes: COMPONENT.len() as u64,
-                media_type: "application/wasm".into(),
-            }),
-            defects: Vec::new(),
-        },
-        evidence: Evidence::default(),
-        surface: Surface::Component(World { digest: Digest::of(b"world"), imports: Vec::new(), exports: Vec::new() }),
-    };
-    let grants = Grants { imports, links: Vec::new(), config: Vec::new(), limits: Limits::default(), lifetime_s: 3600 };
-    let policy = PolicyFacts { name: "embedded".into(), revision: "1".into(), digest: Digest::of(b"policy") };
-    match Decision::admit_for_tests(&case, grants, policy).verdict() {
-        Verdict::Admit(grant) => grant.clone(),
-        Verdict::Refuse(reasons) => panic!("refused: {reasons:?}"),
-    }
-}
-
 fn grant() -> Grant {
     grant_with(Purpose::Admission, Vec::new())
 }
@@ -119,10 +58,12 @@ fn a_host_takes_what_the_gateway_signs() {
 }
 
 #[test]
-fn a_dry_run_hands_nothing_over() {
+fn a_dry_run_hands_nothing_over_and_a_pull_no_ticket() {
     let (handover, _folder) = handover();
-    let grant = grant_with(Purpose::DryRun, Vec::new());
-    assert!(handover.ticket(&grant, &receipt(), now()).unwrap().is_none());
+    for purpose in [Purpose::DryRun, Purpose::Pull] {
+        let grant = grant_with(purpose, Vec::new());
+        assert!(handover.ticket(&grant, &receipt(), now()).unwrap().is_none());
+    }
 }
 
 #[test]

@@ -38,7 +38,8 @@ fn entry(ca: &SpiffeCa, svid: &Svid) -> wire::X509Svid {
 async fn start_with(svids: Vec<wire::X509Svid>, federated: BTreeMap<String, Bytes>) -> Result<Identity, StartError> {
     let folder = TempDir::new().unwrap();
     let incoming = UnixListenerStream::new(UnixListener::bind(socket(&folder)).unwrap());
-    let _server = Server::start(incoming, server::Answer::Material(Material { svids, federated }));
+    let _server =
+        Server::start(incoming, server::Answer::Material(Material { svids, federated, ..Material::default() }));
     Identity::start(&from_socket(&socket(&folder))).await
 }
 

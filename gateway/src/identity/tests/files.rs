@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::dev::spiffe::{Flaw, Svid};
 use crate::identity::file_set::{FILE_SIZE_BYTES, FileFault};
-use crate::identity::files::Pace;
+use crate::identity::settled::Pace;
 use crate::identity::{Identity, StartError};
 use crate::tls::tests::{Logs, PATIENCE};
 

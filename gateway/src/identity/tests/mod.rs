@@ -24,6 +24,8 @@ fn settings() -> Settings {
         callers: vec!["spiffe://gate.example/host/*".into()],
         workload_api: None,
         files: None,
+        jwt_svid: None,
+        oidc: std::collections::BTreeMap::new(),
         sync_timeout_ms: 400,
     }
 }

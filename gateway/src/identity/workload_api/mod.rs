@@ -1,4 +1,6 @@
-//! The SPIFFE Workload API from the serving side, as much of it as X.509-SVIDs need.
+//! The SPIFFE Workload API from the serving side: X.509-SVIDs, and JWT-SVIDs for the embedded peers.
 
+#[cfg(feature = "dev")]
+pub(crate) mod minting;
 pub(crate) mod server;
 pub(crate) mod wire;

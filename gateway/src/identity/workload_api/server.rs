@@ -1,4 +1,4 @@
-//! Answers the Workload API's two X.509 calls from a value that can be replaced at any time.
+//! Answers the Workload API's calls from a value that can be replaced at any time.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -33,11 +33,14 @@ pub(crate) enum Answer {
 }
 
 /// SVIDs with the bundles they need.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Material {
     pub(crate) svids: Vec<X509Svid>,
     /// By `spiffe://td`: concatenated DER.
     pub(crate) federated: BTreeMap<String, Bytes>,
+    /// Files give no JWT-SVIDs: whoever takes tokens reads the keys from files of their own.
+    #[cfg(feature = "dev")]
+    pub(crate) tokens: super::minting::Tokens,
 }
 
 /// A running Workload API; it stops when dropped.
@@ -90,7 +93,11 @@ async fn route(
     match request.uri().path() {
         "/SpiffeWorkloadAPI/FetchX509SVID" => streaming(answer, svid_response, request).await,
         "/SpiffeWorkloadAPI/FetchX509Bundles" => streaming(answer, bundles_response, request).await,
-        _ => Status::unimplemented("only X.509-SVIDs and bundles are served").into_http(),
+        #[cfg(feature = "dev")]
+        "/SpiffeWorkloadAPI/FetchJWTSVID" => super::minting::svids(answer, request).await,
+        #[cfg(feature = "dev")]
+        "/SpiffeWorkloadAPI/FetchJWTBundles" => streaming(answer, super::minting::bundles, request).await,
+        _ => Status::unimplemented("this call is not served").into_http(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The X.509 messages of the SPIFFE Workload API.
+//! The messages of the SPIFFE Workload API.
 //!
 //! SPIFFE Workload API, section 5; `workload.proto` has no package, so the service is `SpiffeWorkloadAPI`.
 
@@ -56,5 +56,53 @@ pub(crate) struct X509BundlesResponse {
     pub(crate) crl: Vec<Bytes>,
     /// By `spiffe://td`: concatenated DER.
     #[prost(btree_map = "string, bytes", tag = "2")]
+    pub(crate) bundles: BTreeMap<String, Bytes>,
+}
+
+/// `JWTSVIDRequest`.
+#[cfg(feature = "dev")]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct JwtSvidRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) audience: Vec<String>,
+    /// Empty: whatever the workload is.
+    #[prost(string, tag = "2")]
+    pub(crate) spiffe_id: String,
+}
+
+/// `JWTSVIDResponse`.
+#[cfg(feature = "dev")]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct JwtSvidResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) svids: Vec<JwtSvid>,
+}
+
+/// `JWTSVID`; its `Debug` leaves the token out.
+#[cfg(feature = "dev")]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[prost(skip_debug)]
+pub(crate) struct JwtSvid {
+    #[prost(string, tag = "1")]
+    pub(crate) spiffe_id: String,
+    #[prost(string, tag = "2")]
+    pub(crate) svid: String,
+    #[prost(string, tag = "3")]
+    pub(crate) hint: String,
+}
+
+#[cfg(feature = "dev")]
+impl fmt::Debug for JwtSvid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtSvid").field("spiffe_id", &self.spiffe_id).field("hint", &self.hint).finish_non_exhaustive()
+    }
+}
+
+/// `JWTBundlesResponse`.
+#[cfg(feature = "dev")]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct JwtBundlesResponse {
+    /// By `spiffe://td`: a JWK Set.
+    #[prost(btree_map = "string, bytes", tag = "1")]
     pub(crate) bundles: BTreeMap<String, Bytes>,
 }

@@ -24,6 +24,9 @@ pub(super) struct GrantRule {
     #[serde(default)]
     limits: LimitsRule,
     lifetime_s: Option<u64>,
+    /// Read by the rules alone.
+    #[serde(default, rename = "native")]
+    _native: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,6 +85,15 @@ mod tests {
             ("callers", "spiffe://td*"),
             ("callers", "https://td/x"),
             ("callers", "LOCAL"),
+            ("callers", "oidc:*"),
+            ("callers", "oidc:github"),
+            ("callers", "oidc:github/"),
+            ("callers", "oidc:github/12*"),
+            ("callers", "oidc:github//x"),
+            ("callers", "oidc:github/../x"),
+            ("callers", "oidc:/x"),
+            ("callers", "oidc:GitHub/x"),
+            ("callers", "oidc:git*/x"),
             ("hosts", "*"),
             ("references", "ghcr.io/acme*"),
             ("references", "ghcr.io"),
@@ -111,6 +123,7 @@ mod tests {
         }
         for (field, value) in [
             ("callers", json!(["spiffe://td/*", "spiffe://td/ns/shop"])),
+            ("callers", json!(["oidc:k8s-1/*", "oidc:github/12/34", "oidc:k8s/system:serviceaccount:a:b"])),
             ("references", json!(["ghcr.io/*", "127.0.0.1:5000/a/b"])),
             ("imports", json!(["wasi:io/*@0.2", "wasi:cli/*", "wasi:io/poll@0.2.3", "run"])),
             ("config", json!([{"key": "k", "value": ""}])),

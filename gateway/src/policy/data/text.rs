@@ -38,9 +38,20 @@ pub(super) fn is_reference_pattern(text: &str) -> bool {
         || is_plain(upstream) && !upstream.contains('@') && parts.all(is_part) && (name.contains('/') || name != text)
 }
 
-/// `local`, a SPIFFE ID, or a folder of SPIFFE IDs.
+/// `local`, a SPIFFE ID or the id of an OIDC caller, or a folder of either.
 pub(super) fn is_caller_pattern(text: &str) -> bool {
-    text == "local" || text.starts_with("spiffe://") && is_uri_pattern(text)
+    text == "local" || text.starts_with("spiffe://") && is_uri_pattern(text) || is_oidc_pattern(text)
+}
+
+/// `oidc:github/1234/5678`, `oidc:github/1234/*`, `oidc:github/*`: the issuer's name in the configuration, then what it says.
+fn is_oidc_pattern(text: &str) -> bool {
+    let Some((issuer, id)) = text.strip_prefix("oidc:").and_then(|rest| rest.split_once('/')) else { return false };
+    let is_inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let segments = if id == "*" { "x" } else { id.strip_suffix("/*").unwrap_or(id) };
+    !issuer.is_empty()
+        && issuer.bytes().all(is_inside)
+        && is_plain(segments)
+        && segments.split('/').all(|segment| !segment.is_empty() && segment != "." && segment != "..")
 }
 
 /// One `@` between two parts, in printable ASCII.
@@ -96,7 +107,7 @@ pub(super) fn is_spiffe_pattern(text: &str) -> bool {
 }
 
 pub(super) const REFERENCE: &str = "`REGISTRY/REPOSITORY` without tag, `REGISTRY/FOLDER/*`, or `*`";
-pub(super) const CALLER: &str = "`local`, a SPIFFE ID, or a SPIFFE ID that ends in `/*`";
+pub(super) const CALLER: &str = "`local`, a SPIFFE ID, `oidc:ISSUER/…`, or one of the last two that ends in `/*`";
 
 /// The longest text that a rule may compare with, in bytes: a SPIFFE ID is at most 2048 (SPIFFE-ID §2.3).
 pub(super) const MAX_TEXT_BYTES: usize = 2048;

@@ -1,14 +1,12 @@
 //! The lists of an artifact's referrers.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
-use url::Url;
 
 use super::super::budgets::{REFERRER_PAGE_BYTES, REFERRER_PAGES, REFERRERS};
 use super::super::document::{self, Descriptor, OCI_INDEX, invalid, over_limit, shown};
 use super::super::fault::{Fault, Trouble};
 use super::super::fetch::Answer;
+use super::super::links::next_page;
 use super::Search;
 use crate::case::Defect;
 use crate::reason::Code;
@@ -137,36 +135,4 @@ impl Search<'_> {
         }
         Ok(listing)
     }
-}
-
-/// The next page's URL (RFC 8288): of the same origin and path, so that a registry cannot send us anywhere else.
-fn next_page(links: &[String], url: &Url, first: &Url) -> Result<Option<Url>, Fault> {
-    let mut targets = BTreeSet::new();
-    for line in links {
-        let mut rest = line.trim();
-        while !rest.is_empty() {
-            let (target, behind) =
-                rest.strip_prefix('<').and_then(|link| link.split_once('>')).ok_or(Fault::LinkRefused)?;
-            let (parameters, further) = behind.split_once(',').unwrap_or((behind, ""));
-            let is_next = |parameter: &str| {
-                let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-                name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
-            };
-            if parameters.split(';').any(is_next) {
-                targets.insert(target);
-            }
-            rest = further.trim_start();
-        }
-    }
-    let target = match targets.len() {
-        0 => return Ok(None),
-        1 => targets.first().expect("one was counted"),
-        _ => return Err(Fault::LinkRefused),
-    };
-    let next = url.join(target).map_err(|_| Fault::LinkRefused)?;
-    let stays = next.origin() == first.origin()
-        && next.path() == first.path()
-        && next.username().is_empty()
-        && next.password().is_none();
-    if stays { Ok(Some(next)) } else { Err(Fault::LinkRefused) }
 }

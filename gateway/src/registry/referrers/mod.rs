@@ -1,5 +1,6 @@
 //! Everything in a repository that is attached to an artifact as evidence.
 
+mod attached;
 mod cosign_tags;
 mod kind;
 mod listing;
@@ -7,6 +8,7 @@ mod read;
 
 use crate::case::{Candidate, CandidateSource, Candidates, Digest};
 
+pub use self::attached::{Attachment, Attachments};
 pub(super) use self::cosign_tags::signed_layers;
 use self::cosign_tags::{COSIGN_TAGS, CosignTag};
 pub(super) use self::kind::is_evidence;

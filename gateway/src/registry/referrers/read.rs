@@ -162,7 +162,7 @@ fn key(blob: &Descriptor) -> (Digest, u64) {
 }
 
 /// A registry that answers, but not with what its own list announced: accounted for, never believed.
-fn lie(fault: &Fault, about: &str, entry: &Descriptor) -> Option<Defect> {
+pub(super) fn lie(fault: &Fault, about: &str, entry: &Descriptor) -> Option<Defect> {
     match fault {
         Fault::NotFound => Some(invalid(about, format!("`{}` is listed, but the registry answers 404", entry.digest))),
         Fault::DigestMismatch { found, .. } | Fault::HeaderDigest { found } => {

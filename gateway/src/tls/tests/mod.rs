@@ -4,6 +4,7 @@ mod lifetime;
 mod logs;
 mod outcomes;
 mod slow;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::logs::Logs;
-use super::{Door, Limits, serve_within};
+use super::{Door, Limits, Mtls, serve_within};
 use crate::case::Timestamp;
 use crate::dev::spiffe::{Answer, Issued, Leaf, SpiffeCa, Svid, WorkloadApi};
 use crate::identity::{Caller, Identity, Settings};
@@ -66,13 +67,15 @@ impl World {
             callers: vec!["spiffe://gate.example/host/*".into(), "spiffe://fed.example".into()],
             workload_api: Some(api.endpoint()),
             files: None,
+            jwt_svid: None,
+            oidc: std::collections::BTreeMap::new(),
             sync_timeout_ms: 3_000,
         };
         let identity = Arc::new(Identity::start(&settings).await.unwrap());
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let door = Door::Mtls(Arc::clone(&identity));
+        let door = Door::Mtls(Mtls::by_svid(Arc::clone(&identity), None));
         let serving = tokio::spawn(serve_within(limits, listener, door, app(), shutdown.clone()));
         Self { ca, fed, third, gate, api, identity, address, shutdown, serving, logs, _folder: folder }
     }

@@ -29,7 +29,7 @@ async fn what_was_pushed_is_pulled_by_another_client() {
 async fn a_core_module_is_described_as_one() {
     let registry = open().await;
     let module = Bytes::from_static(b"\0asm\x01\0\0\0");
-    let claims = ConfigClaims { imports: vec!["wasi:cli/run@0.2.0".into()], ..ConfigClaims::default() };
+    let claims = ConfigClaims { imports: Some(vec!["wasi:cli/run@0.2.0".into()]), ..ConfigClaims::default() };
     let pushed = component(&registry.host(), "m", "1", module, claims, &Auth::Open).await.unwrap();
     let manifest: Value = serde_json::from_slice(&pushed.manifest_bytes).unwrap();
     let path = format!("/v2/m/blobs/{}", manifest["config"]["digest"].as_str().unwrap());

@@ -100,7 +100,7 @@ async fn each_layer_is_a_candidate_beside_the_bundles() {
 async fn a25_2_only_404_says_that_a_tag_is_not_there() {
     let scene = Scene::impatient().await;
     for tag in BOTH {
-        for refusal in [401, 403, 429, 500, 503, 301, 405].map(Reply::status).into_iter().chain([
+        for refusal in [401, 403, 429, 500, 503, 301, 405].map(Reply::refusal).into_iter().chain([
             Reply::ok("text/html", "<html>"),
             Reply::ok("application/json", manifest(&[]).to_string()),
             Reply::status(200).body("{}"),
@@ -154,7 +154,7 @@ async fn a4_1_a5_2_what_is_no_manifest_of_signatures_is_a_candidate_with_a_defec
             scene.peer.on(blob_path(b"one"), Reply::ok("a/b", body).ending(ending));
             assert_eq!(scene.codes(tag, reply(&good())).await, ["digest-mismatch"], "{body}");
         }
-        for refusal in [403, 429, 500].map(Reply::status) {
+        for refusal in [403, 429, 500].map(Reply::refusal) {
             scene.peer.on(blob_path(b"one"), refusal);
             scene.on_tag(tag, reply(&good()));
             assert!(scene.candidates().await.is_err());

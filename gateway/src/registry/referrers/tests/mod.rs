@@ -131,7 +131,7 @@ async fn a25_2_a_refusal_to_show_evidence_is_never_none() {
     let page_2 = format!("{}?page=2", scene.api);
     let first = || index(&[]).header("link", &format!("<{page_2}>; rel=\"next\""));
     let refusals = || {
-        [401, 403, 429, 500, 503, 301, 405].map(Reply::status).into_iter().chain([
+        [401, 403, 429, 500, 503, 301, 405].map(Reply::refusal).into_iter().chain([
             Reply::ok("text/html", "<html>"),
             Reply::ok(OCI_INDEX, "{}").ending(Ending::Mute),
             Reply::ok(OCI_INDEX, "{}").ending(Ending::Announcing(100)),

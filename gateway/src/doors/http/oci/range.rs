@@ -2,7 +2,7 @@
 
 /// What a `Range` header asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// No range, several of them, or another unit: the whole blob, status 200.
     Whole,
     /// Bytes `first..=last`, both inside the blob: status 206.
@@ -15,7 +15,7 @@ pub(super) enum Wanted {
 ///
 /// `500-1499`, `500-` and `-500` are forms of a range. An end before the start is answered with 416, as the conformance
 /// suite of distribution-spec asks, although RFC 9110 would ignore such a header.
-pub(super) fn wanted(header: Option<&str>, size: usize) -> Wanted {
+pub(crate) fn wanted(header: Option<&str>, size: usize) -> Wanted {
     let Some(spec) = header.and_then(|header| header.trim().strip_prefix("bytes=")) else { return Wanted::Whole };
     if spec.contains(',') {
         return Wanted::Whole;

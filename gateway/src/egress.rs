@@ -1,13 +1,13 @@
-//! Which network addresses an upstream may lead us to.
+//! Which network addresses a peer that we ask may lead us to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// How far the requests for one upstream may reach, its token endpoint and redirects included.
+/// How far the requests for one peer may reach: an upstream with its token endpoint and redirects, an issuer of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// The public internet and nothing else.
     Public,
     /// Marked `private`: private networks as well.
@@ -18,10 +18,10 @@ pub(super) enum Reach {
     LoopbackOnly,
 }
 
-/// An address that an upstream may not lead to.
+/// An address that a peer may not lead to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{host}` leads to an address that this upstream may not reach")]
-pub(super) struct AddressRefused {
+#[error("`{host}` leads to an address that may not be reached")]
+pub(crate) struct AddressRefused {
     /// The host as it was asked for.
     pub host: String,
 }
@@ -38,6 +38,12 @@ impl Reach {
         }
     }
 
+    /// The addresses of `host` that a connection may be made to; it is made to one of these and no other.
+    fn within(self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, AddressRefused> {
+        let within: Vec<_> = found.into_iter().filter(|found| self.allows(found.ip())).collect();
+        if within.is_empty() { Err(AddressRefused { host: host.to_owned() }) } else { Ok(within) }
+    }
+
     /// Checks an address that stands in the URL itself: no resolver ever sees those.
     pub fn check_literal(self, url: &Url) -> Result<(), AddressRefused> {
         let address = match url.host() {
@@ -51,7 +57,7 @@ impl Reach {
 }
 
 /// Whether `host` names this machine: `localhost` (RFC 6761 §6.3) or a loopback address.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -63,7 +69,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// A resolver whose answers hold only addresses within reach: the check and the connection see the same addresses, so a
 /// name that changes between them (rebinding) gains nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct GuardedResolver(pub Reach);
+pub(crate) struct GuardedResolver(pub Reach);
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -74,11 +80,7 @@ impl Resolve for GuardedResolver {
             } else {
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect()
             };
-            let within: Vec<SocketAddr> = found.into_iter().filter(|found| reach.allows(found.ip())).collect();
-            if within.is_empty() {
-                return Err(AddressRefused { host: name.as_str().to_owned() }.into());
-            }
-            Ok(Box::new(within.into_iter()) as Addrs)
+            Ok(Box::new(reach.within(name.as_str(), found)?.into_iter()) as Addrs)
         })
     }
 }
@@ -214,6 +216,17 @@ mod tests {
             assert!(Reach::Public.check_literal(&Url::parse(url).unwrap()).is_err(), "`{url}` was taken");
         }
         assert!(Reach::Public.check_literal(&Url::parse("https://8.8.8.8/").unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a17_2_a_name_that_rebinds_gains_nothing() {
+        let socket = |text: &&str| SocketAddr::new(text.parse().unwrap(), 0);
+        let found = |texts: &[&str]| Reach::Public.within("a.example", texts.iter().map(socket).collect());
+        // One answer mixes both: the private ones are never tried. Each answer is looked at, not the first alone.
+        assert_eq!(found(&["10.0.0.1", "8.8.8.8", "::ffff:8.8.8.8", "::1"]), Ok(vec![socket(&"8.8.8.8")]));
+        for rebound in [&["127.0.0.1"] as &[&str], &["::ffff:127.0.0.1", "169.254.169.254"], &["fd00::1"], &[]] {
+            assert_eq!(found(rebound), Err(AddressRefused { host: "a.example".into() }));
+        }
     }
 
     #[tokio::test]
