@@ -193,6 +193,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("spiffe_rustls", &["identity", "host-hook/client"]),
         ("sqlx", &["audit/store", "handover/pulls/rows"]),
         ("tar", &["evidence"]),
+        ("toml", &["cli"]),
         ("time", &["dev"]),
         ("tonic", &["identity", "dev"]),
         ("tonic_prost", &["identity"]),

@@ -5,6 +5,7 @@
 mod conformance;
 mod credential;
 mod demo;
+mod doctor;
 mod egress;
 mod exits;
 mod keys;

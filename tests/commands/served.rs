@@ -12,6 +12,7 @@ use super::witgate;
 pub(super) struct Served {
     process: Child,
     pub(super) callers: String,
+    pub(super) administration: String,
 }
 
 impl Served {
@@ -32,7 +33,8 @@ impl Served {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let said: Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("`serve` said `{line}` in place of its listeners"));
-        Self { callers: said["callers"].as_str().unwrap().to_owned(), process }
+        let address = |key: &str| said[key].as_str().unwrap().to_owned();
+        Self { callers: address("callers"), administration: address("administration"), process }
     }
 
     /// SIGTERM, and its end.

@@ -7,6 +7,7 @@ mod conformance;
 mod demo;
 #[cfg(feature = "dev")]
 pub mod dev_registry;
+mod doctor;
 mod explain;
 mod files;
 mod inspect;
@@ -89,6 +90,7 @@ enum Command {
     Conformance(conformance::Args),
     /// Tell why something was admitted or refused
     Explain(explain::Args),
+    Doctor(Box<doctor::Args>),
     /// Read, prove and verify the audit log
     Log(log::Args),
     /// Check, test and evaluate admission policies
@@ -142,6 +144,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Key(args) => key::run(&args, global.output),
         Command::Conformance(args) => conformance::run(args),
         Command::Explain(args) => explain::run(args, global).await,
+        Command::Doctor(args) => doctor::run(*args, global).await,
         Command::Log(args) => {
             let config = global.configuration()?;
             log::run(args, &config.audit.database_path(&config.data_dir), global.output).await

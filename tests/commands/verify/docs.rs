@@ -6,12 +6,12 @@ use super::*;
 use crate::readme::shell_words;
 
 /// A command of a block with what stands below it.
-struct Typed {
-    line: String,
-    said: Vec<String>,
+pub(crate) struct Typed {
+    pub(crate) line: String,
+    pub(crate) said: Vec<String>,
 }
 
-fn typed(text: &str) -> Vec<Typed> {
+pub(crate) fn typed(text: &str) -> Vec<Typed> {
     let mut typed: Vec<Typed> = Vec::new();
     let mut inside = false;
     for line in text.lines() {
@@ -26,7 +26,7 @@ fn typed(text: &str) -> Vec<Typed> {
 }
 
 /// Whether `found` is `expected`, where a line `…` stands for any lines.
-fn fits(expected: &[String], found: &[String]) -> bool {
+pub(crate) fn fits(expected: &[String], found: &[String]) -> bool {
     match expected.split_first() {
         None => found.is_empty(),
         Some((first, rest)) if first == "…" => (0..=found.len()).any(|at| fits(rest, &found[at..])),

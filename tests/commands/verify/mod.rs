@@ -1,6 +1,6 @@
 //! `witgate verify` as its users meet it: cosign's flags, each both ways; the tree; the last words; the exit codes.
 
-mod docs;
+pub(crate) mod docs;
 mod files;
 mod flags;
 mod references;

@@ -12,7 +12,7 @@ pub(crate) struct Misuse {
 
 impl Misuse {
     /// What is wrong, and what to do about it.
-    pub(super) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { what: what.into(), hint: hint.into() }
     }
 
