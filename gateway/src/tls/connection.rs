@@ -24,7 +24,10 @@ use tower::ServiceExt;
 
 use super::app::App;
 use super::authorization::Authorization;
-use super::busy::{Held, Requests};
+use super::busy::Requests;
+use super::pace::Pace;
+use super::receiving::{Late, Receiving};
+use super::sending::Sending;
 use super::{Guest, HEADER_FIELDS, Limits};
 use crate::case::Timestamp;
 use crate::identity::{Caller, Identity, Presented, Tokens, Trust, Unproven};
@@ -118,13 +121,13 @@ pub(super) enum Io {
 pub(super) async fn serve(io: Io, protocol: Protocol, proof: Proof, guest: &Guest, tasks: TaskTracker) {
     let limits = &guest.limits;
     let proof = Arc::new(proof);
-    let requests = Requests::new();
+    let requests = Requests::new(limits.pace());
     let streams = CancellationToken::new();
     // Whatever HTTP/2 spawned for this connection ends with it.
     let _end_streams = streams.clone().drop_guard();
     let answering = {
-        let (proof, requests, app) = (Arc::clone(&proof), requests.clone(), guest.app.clone());
-        service_fn(move |request| answer(request, Arc::clone(&proof), app.clone(), requests.clone()))
+        let (proof, requests, app, pace) = (Arc::clone(&proof), requests.clone(), guest.app.clone(), limits.pace());
+        service_fn(move |request| answer(request, Arc::clone(&proof), app.clone(), requests.clone(), pace))
     };
     let server = builder(protocol, limits, Tracked { tasks, streams });
     let connection = server.serve_connection(TokioIo::new(io), answering);
@@ -139,6 +142,12 @@ pub(super) async fn serve(io: Io, protocol: Protocol, proof: Proof, guest: &Gues
         }
         () = guest.shutdown.cancelled() => {}
         () = idle => tracing::debug!(peer.address = %guest.peer, "idle connection closed"),
+        () = requests.too_slow() => {
+            metrics::counter!("witgate_tls_closed_total", "cause" => "slow-reader").increment(1);
+            tracing::info!(peer.address = %guest.peer, cause = "slow-reader", "connection closed: an answer is taken too slowly");
+            // Dropped with what it holds: who does not read would not read the end either.
+            return;
+        }
         cause = proof.ended() => {
             metrics::counter!("witgate_tls_closed_total", "cause" => cause.cause()).increment(1);
             let error = chain(&cause);
@@ -155,15 +164,17 @@ async fn answer<B>(
     proof: Arc<Proof>,
     app: App,
     requests: Requests,
-) -> Result<Response<Held>, Infallible>
+    pace: Pace,
+) -> Result<Response<Sending>, Infallible>
 where
-    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + 'static,
+    B: HttpBody<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
 {
     let open = requests.begin();
+    let sending = |response: Response| Ok(response.map(|body| Sending::new(body, open)));
     let shown = match Authorization::take(request.headers_mut()) {
         Authorization::None => None,
         Authorization::One(shown) => Some(shown),
-        Authorization::Several => return Ok(twice().map(|body| Held { body, _open: open })),
+        Authorization::Several => return sending(twice()),
     };
     let routes = match proof.caller(shown.as_ref(), Timestamp::now()) {
         Ok(caller) => {
@@ -185,8 +196,17 @@ where
             app.strangers
         }
     };
-    let Ok(response) = routes.oneshot(request.map(Body::new)).await;
-    Ok(response.map(|body| Held { body, _open: open }))
+    let late = Late::default();
+    let Ok(response) = routes.oneshot(request.map(|body| Body::new(Receiving::new(body, pace, late.clone())))).await;
+    sending(if late.is_set() { too_late() } else { response })
+}
+
+/// RFC 9457; nobody read the body to its end, so the connection is closed behind it.
+fn too_late() -> Response {
+    metrics::counter!("witgate_tls_closed_total", "cause" => "slow-body").increment(1);
+    let problem = r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"the request's body came too slowly"}"#;
+    let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::CONNECTION, "close")];
+    (StatusCode::REQUEST_TIMEOUT, headers, problem).into_response()
 }
 
 /// RFC 9457; said before anything is proven, and of the request's form alone.
@@ -238,6 +258,12 @@ fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+impl Limits {
+    fn pace(&self) -> Pace {
+        Pace { least_bytes_per_s: self.body_bytes_per_s, patience: millis(self.body_patience_ms) }
+    }
+}
+
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -252,6 +278,25 @@ impl AsyncWrite for Io {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, pieces),
+        }
+    }
+
+    /// Else every answer is copied into one buffer before it is written.
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -291,7 +336,8 @@ mod tests {
             let svid = super::Svid { identity: Arc::clone(&world.identity), caller, trust: trust.clone() };
             let proof = Proof::Svid(svid, None);
             let request = hyper::Request::get("/who").body(Body::empty()).unwrap();
-            answer(request, Arc::new(proof), crate::tls::tests::app().into(), Requests::new()).await.unwrap()
+            let pace = Limits::default().pace();
+            answer(request, Arc::new(proof), crate::tls::tests::app().into(), Requests::new(pace), pace).await.unwrap()
         };
         assert_eq!(ask(&svid, Timestamp::now()).await.status(), StatusCode::OK);
         let refused = ask(&past, early).await;

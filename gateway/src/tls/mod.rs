@@ -11,6 +11,9 @@ mod authorization;
 mod busy;
 mod certificate;
 mod connection;
+mod pace;
+mod receiving;
+mod sending;
 #[cfg(test)]
 #[cfg(feature = "dev")]
 pub(crate) mod tests;
@@ -105,6 +108,10 @@ pub struct Limits {
     pub header_size_bytes: u32,
     /// HTTP/2 requests at the same time on one connection.
     pub streams: u32,
+    /// The rate at which a peer has to take the answers of a connection and to send each request's body, in bytes a second.
+    pub body_bytes_per_s: u64,
+    /// For how long it may stand still, in milliseconds; slower than that rate ends as standing still does, only later.
+    pub body_patience_ms: u64,
     /// How long open requests may go on once a connection is to close, in milliseconds.
     pub drain_ms: u64,
 }
@@ -123,6 +130,10 @@ pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 pub const HEADER_SIZE_BYTES: u32 = 64 * 1024;
 /// The default of [`Limits::streams`].
 pub const STREAMS: u32 = 128;
+/// The default of [`Limits::body_bytes_per_s`]: a line of 128 kbit/s.
+pub const BODY_BYTES_PER_S: u64 = 16 * 1024;
+/// The default of [`Limits::body_patience_ms`]: as long as a host gives a whole pull (`--registry-pull-timeout`).
+pub const BODY_PATIENCE_MS: u64 = 30_000;
 /// The default of [`Limits::drain_ms`].
 pub const DRAIN_MS: u64 = 10_000;
 /// The most header fields of an HTTP/1.1 request (hyper's own default).
@@ -140,6 +151,8 @@ impl Default for Limits {
             idle_timeout_ms: IDLE_TIMEOUT_MS,
             header_size_bytes: HEADER_SIZE_BYTES,
             streams: STREAMS,
+            body_bytes_per_s: BODY_BYTES_PER_S,
+            body_patience_ms: BODY_PATIENCE_MS,
             drain_ms: DRAIN_MS,
         }
     }

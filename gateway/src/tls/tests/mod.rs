@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
@@ -116,8 +116,17 @@ pub(crate) fn app() -> Router {
         tracing::info!("asked for ever");
         std::future::pending::<()>().await;
     };
-    Router::new().route("/who", get(who)).route("/never", get(never))
+    let large = async || axum::body::Bytes::from_static(&LARGE);
+    let length = async |body: axum::body::Bytes| body.len().to_string();
+    Router::new()
+        .route("/who", get(who))
+        .route("/never", get(never))
+        .route("/large", get(large))
+        .route("/length", post(length))
 }
+
+/// More than the buffers of both ends of a connection take.
+pub(crate) static LARGE: [u8; 48 << 20] = [b'x'; 48 << 20];
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
