@@ -155,6 +155,9 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     if let Some(recorded) = gate.held(&caller, &asked, now) {
         return gate.hand_over(recorded, now).await;
     }
+    if is_hidden(gate, &caller, &asked, now) {
+        return Err(NoAnswer::UnknownReference { reference: asked.reference.to_string() });
+    }
 
     let artifact = gate.registry.resolve_and_search(&asked.reference, now).instrument(stage("registry")).await?;
     let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
@@ -186,6 +189,38 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         }
         Verdict::Refuse(_) => Ok(Admission::Refused { recorded }),
     }
+}
+
+/// Whether a pull is answered as if there were nothing, because it would be answered with access that we lend and no grant rule
+/// speaks for its caller. Asked before anybody else is: what is there and what is not costs the same work, which is none.
+fn is_hidden(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> bool {
+    if asked.purpose != Purpose::Pull || !gate.registry.lends_access(asked.reference.registry()) {
+        return false;
+    }
+    let unseen = Case {
+        version: case::Version::V1,
+        id: gate.next_id(now),
+        time: now,
+        scope: gate.scope.clone(),
+        mode: gate.mode,
+        purpose: asked.purpose,
+        caller: caller.facts().clone(),
+        host: caller.facts().id.clone(),
+        links: Vec::new(),
+        reference: asked.reference.facts(),
+        artifact: case::ArtifactFacts::unseen(),
+        evidence: case::Evidence::default(),
+        surface: case::Surface::Unreadable { detail: "nothing was asked for yet".into() },
+    };
+    let hidden = !stage("policy").in_scope(|| gate.policy.may_speak_for_caller(&unseen));
+    if hidden {
+        tracing::info!(
+            caller.id = unseen.caller.id,
+            "a pull of `{}` is answered as unknown, and nobody was asked: no grant rule speaks for its caller",
+            unseen.reference.text
+        );
+    }
+    hidden
 }
 
 /// Collects what a decision about `reference` will look at, and decides nothing: bytes are fetched, hashed and kept, evidence is

@@ -195,6 +195,25 @@ pub struct ArtifactFacts {
     pub defects: Vec<Defect>,
 }
 
+impl ArtifactFacts {
+    /// Of an artifact that nobody has looked at: no bytes, of no kind.
+    pub fn unseen() -> Self {
+        Self {
+            digest: Digest::of(&[]),
+            indexes: Vec::new(),
+            media_type: String::new(),
+            size_bytes: 0,
+            annotations: BTreeMap::new(),
+            config: None,
+            component: None,
+            components: Vec::new(),
+            carried: Vec::new(),
+            native: None,
+            defects: Vec::new(),
+        }
+    }
+}
+
 /// The OCI config of an artifact: claims of whoever pushed it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

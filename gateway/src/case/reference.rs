@@ -21,6 +21,17 @@ impl Reference {
     /// The longest reference that is parsed, in bytes (distribution-spec: host and name at most 255).
     pub const MAX_BYTES: usize = MAX_NAME_BYTES + 1 + 128 + 1 + 71;
 
+    /// As it stands in a case.
+    pub fn facts(&self) -> super::ReferenceFacts {
+        super::ReferenceFacts {
+            text: self.to_string(),
+            upstream: self.registry().to_owned(),
+            repository: self.repository().to_owned(),
+            tag: self.tag().map(str::to_owned),
+            digest: self.digest().copied(),
+        }
+    }
+
     /// The registry as written: `ghcr.io`, `127.0.0.1:5000`.
     pub fn registry(&self) -> &str {
         &self.registry

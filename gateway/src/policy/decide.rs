@@ -74,7 +74,7 @@ impl Policy {
         let input = serde_json::to_string(case).expect("a case is JSON: text keys, no floats of its own");
         let mut below = floor::before(case);
         if !below.is_empty() {
-            below.extend(self.not_spoken_for(&input));
+            below.extend(self.says_not_granted(&input));
             return Ok(self.refuse(case, below, Vec::new()));
         }
         let answer = match self.engine.evaluate(&input) {
@@ -107,9 +107,16 @@ impl Policy {
         }
     }
 
+    /// Whether policy may speak for the caller of a case of which nothing but caller and reference is known yet: the reason
+    /// `caller-not-granted` is about these two alone.
+    pub fn may_speak_for_caller(&self, case: &Case) -> bool {
+        let input = serde_json::to_string(case).expect("a case is JSON: text keys, no floats of its own");
+        self.says_not_granted(&input).is_empty()
+    }
+
     /// Whether no rule speaks for the caller of a case that is refused already: who may not know of an artifact is not told
     /// what is wrong with it. What policy says besides, or fails to say, changes nothing about that case.
-    fn not_spoken_for(&self, input: &str) -> Vec<Reason> {
+    fn says_not_granted(&self, input: &str) -> Vec<Reason> {
         let answer = self.engine.evaluate(input).ok().and_then(|value| Answer::read(value).ok());
         let refuse = answer.map(|answer| answer.refuse).unwrap_or_default();
         refuse.into_iter().filter(|reason| reason.code == Code::CALLER_NOT_GRANTED).collect()

@@ -658,6 +658,26 @@ refuse contains {"code": "own-rule", "about": "", "detail": ""}"#;
 }
 
 #[test]
+fn a29_1_whether_any_rule_speaks_for_a_caller_is_known_before_anything_is_seen() {
+    let unseen = |id: &str| {
+        let mut unseen = case();
+        unseen.caller.id = id.into();
+        unseen.host = id.into();
+        unseen.artifact = crate::case::ArtifactFacts::unseen();
+        unseen.evidence = crate::case::Evidence::default();
+        unseen.surface = Surface::Unreadable { detail: String::new() };
+        unseen
+    };
+    let policy = shipped(&data());
+    assert!(policy.may_speak_for_caller(&unseen(SHOP)));
+    assert!(!policy.may_speak_for_caller(&unseen("spiffe://evil.example/ns/shop")));
+    // What says nothing of it, or fails, hides nothing: the decision is what refuses.
+    for rules in ["admit := true", "admit := 1", "admit if input.absent.x == input.y", "refuse contains 1"] {
+        assert!(custom(rules).may_speak_for_caller(&unseen("spiffe://evil.example/ns/shop")), "{rules}");
+    }
+}
+
+#[test]
 fn a_policy_cannot_grant_more_than_names() {
     for imports in [r#"["*"]"#, r#"["wasi:*"]"#, "[]", r#"["wasi:cli/*", "wasi:io/pol*"]"#, r#"["", "/*", ":/*"]"#] {
         let policy = custom(&format!("admit := true\ngrants := {{\"imports\": {imports}}}"));

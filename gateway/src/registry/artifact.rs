@@ -31,14 +31,7 @@ pub(super) struct Body {
 
 impl Artifact {
     pub(super) fn new(reference: &Reference, body: std::sync::Arc<Body>) -> Self {
-        let reference_facts = ReferenceFacts {
-            text: reference.to_string(),
-            upstream: reference.registry().to_owned(),
-            repository: reference.repository().to_owned(),
-            tag: reference.tag().map(str::to_owned),
-            digest: reference.digest().copied(),
-        };
-        Self { reference: reference.clone(), reference_facts, body, searched: None }
+        Self { reference: reference.clone(), reference_facts: reference.facts(), body, searched: None }
     }
 
     /// The same with what a search about [`Self::root`] found meanwhile.

@@ -39,7 +39,8 @@ enum Wanted<'a> {
 enum NotAdmitted {
     /// Policy says no.
     Refused(Held),
-    /// Policy says no, to somebody who may not even know whether it is there.
+    /// Policy says no, to somebody who may not even know whether it is there; who was not hidden from it before anybody was
+    /// asked, for a policy of one's own may say so of what it has seen.
     Hidden,
     /// Nothing was decided.
     NoAnswer(Arc<NoAnswer>),
