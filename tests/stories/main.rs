@@ -7,6 +7,7 @@ mod artifact_kinds;
 mod attestations;
 mod audit;
 mod bad_input;
+mod cases;
 mod crowd;
 mod door;
 mod host;
