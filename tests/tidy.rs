@@ -353,3 +353,51 @@ fn the_configurations_in_the_page_on_callers_load() {
         config.identity.expect("callers are proven").check().unwrap_or_else(|error| panic!("{error}:\n{whole}"));
     }
 }
+
+/// Cases that no test of this table holds yet.
+const OPEN_CASES: &[usize] = &[29];
+
+#[test]
+fn each_of_the_thirty_cases_names_tests_that_exist() {
+    let text = fs::read_to_string(root().join("tests/cases.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| case "))
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    let mut faults = Vec::new();
+    let mut named = BTreeMap::<String, BTreeSet<usize>>::new();
+    for (number, row) in (1..).zip(&rows) {
+        let [case, _, held_by] = row[..] else { panic!("{row:?} has three cells") };
+        assert_eq!(case.parse(), Ok(number), "the cases stand in order");
+        let tests: Vec<(&str, &str)> = held_by.split('`').filter_map(|word| word.split_once(".rs::")).collect();
+        if tests.is_empty() != OPEN_CASES.contains(&number) {
+            faults.push(format!("case {number} has {} tests: see `OPEN_CASES`", tests.len()));
+        }
+        for (file, test) in tests {
+            let source = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+            let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+            let is_it =
+                |line: &&str| line.split_once("fn ").is_some_and(|(_, rest)| rest.starts_with(&format!("{test}(")));
+            let is_test = lines.iter().position(is_it).is_some_and(|at| {
+                let above = lines[..at].iter().rev().take(3);
+                above.take_while(|line| !line.is_empty()).any(|line| line.starts_with("#[") && line.contains("test"))
+            });
+            if !is_test {
+                faults.push(format!("case {number}: `{file}.rs` has no test `{test}`"));
+            }
+            named.entry(test.to_owned()).or_default().insert(number);
+        }
+    }
+    assert_eq!(rows.len(), 30);
+    for (path, text) in sources("tests/stories/cases") {
+        for test in text.lines().filter_map(|line| line.trim_start().strip_prefix("async fn case_")) {
+            let test = test.split('(').next().unwrap_or_default();
+            let number: usize = test.split('_').next().and_then(|number| number.parse().ok()).expect("case_NN_…");
+            if !named.get(&format!("case_{test}")).is_some_and(|rows| rows.contains(&number)) {
+                faults.push(format!("{path}: `case_{test}` does not stand in row {number} of tests/cases.md"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
