@@ -19,7 +19,7 @@ use witgate_tests::{Reply, World, components};
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const SIGN: Option<&str> = Some("https://sigstore.dev/cosign/sign/v1");
 
-fn entry(pushed: &Pushed, os: &str, architecture: &str) -> Value {
+pub(crate) fn entry(pushed: &Pushed, os: &str, architecture: &str) -> Value {
     json!({
         "mediaType": OCI_MANIFEST, "digest": pushed.manifest, "size": pushed.manifest_bytes.len(),
         "platform": {"os": os, "architecture": architecture},
@@ -27,7 +27,7 @@ fn entry(pushed: &Pushed, os: &str, architecture: &str) -> Value {
 }
 
 /// Pushes an index into the repository of `demo/NAME` under the tag `index`.
-async fn push_index(world: &World, name: &str, entries: &[Value]) -> Pushed {
+pub(crate) async fn push_index(world: &World, name: &str, entries: &[Value]) -> Pushed {
     let host = world.deployment.registry.host();
     let bytes = Bytes::from(json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string());
     let repository = format!("demo/{name}");

@@ -16,6 +16,8 @@ use witgate::telemetry::{Settings, Telemetry};
 use witgate_host_hook::client::{Answer, Gateway, Timeouts};
 use witgate_tests::{PATIENCE, World, components, policy_folder, ticket_id};
 
+use crate::index::{entry, push_index};
+
 fn ahead(seconds: i64) -> Timestamp {
     Timestamp::now() + jiff::SignedDuration::from_secs(seconds)
 }
@@ -125,25 +127,30 @@ async fn a22_1_a_revoked_host_gets_no_ticket_through_another_caller() {
 async fn a22_1_what_is_revoked_while_it_is_decided_is_not_handed_over() {
     let (world, list) = world(3600, 3600).await;
     let pushed = publish(&world, "meanwhile").await;
+    // What is attached to an index's child is looked for last, when it is settled what is believed.
+    let index = push_index(&world, "meanwhile", &[entry(&pushed, "wasip2", "wasm")]).await;
     // The listing takes a second or two: long enough to revoke.
     let registry = &world.deployment.registry;
     let slow = Fault::Drip { bytes_per_second: 400 };
-    registry.inject(Rule::new(Match::on(Target::Referrers), slow));
+    registry.inject(Rule::new(Match::on(Target::Referrers).digest(pushed.manifest), slow));
+    let listing = format!("/demo/meanwhile/referrers/{}", pushed.manifest);
     let revoked = async {
         let start = Instant::now();
-        while !registry.requests().iter().any(|request| request.path.contains("/demo/meanwhile/referrers/")) {
+        while !registry.requests().iter().any(|request| request.path.ends_with(&listing)) {
             assert!(start.elapsed() < PATIENCE, "the referrers are never asked for");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         revoke(&list, Timestamp::now(), &json!([{"kind": "component", "digest": pushed.component, "reason": "hole"}]));
         look(&world).await;
     };
-    let (reply, ()) = tokio::join!(world.host.admit(&pushed.reference), revoked);
+    let (reply, ()) = tokio::join!(world.host.admit(&index.reference), revoked);
     assert_eq!((reply.status, reply.body["peer"].as_str()), (503, Some("trust-root")), "{}", reply.body);
     assert!(reply.body.get("ticket").is_none());
     registry.heal();
-    let reply = world.host.admit(&pushed.reference).await;
-    assert_eq!((reply.status, reply.codes()), (403, vec!["revoked"]), "{}", reply.body);
+    for reference in [&index.reference, &pushed.reference] {
+        let reply = world.host.admit(reference).await;
+        assert_eq!((reply.status, reply.codes()), (403, vec!["revoked"]), "{}", reply.body);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
