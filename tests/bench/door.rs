@@ -23,7 +23,7 @@ use witgate::dev::sigstore::{SIGNED_AFTER_S, Sign};
 use witgate_tests::{ALIAS, World, components, free_address};
 
 /// Says to this program that it is the gateway.
-const AS_GATEWAY: &str = "WITGATE_BENCH_AS_GATEWAY";
+const AS_GATEWAY: &str = "DOOR_BENCH_AS_GATEWAY";
 /// The large blob, in bytes.
 const LARGE: usize = 50 << 20;
 /// Pulls of it on each side, in turns.
@@ -242,7 +242,7 @@ impl Site {
              storage: {{filesystem: {{rootdirectory: {root}}}}}\nhttp: {{addr: \"{registry}\"}}\n"
         );
         fs::write(&yml, text)?;
-        let program = std::env::var_os("WITGATE_BENCH_REGISTRY").unwrap_or_else(|| "docker-registry".into());
+        let program = std::env::var_os("DOOR_BENCH_REGISTRY").unwrap_or_else(|| "docker-registry".into());
         let origin = Process::start(Command::new(program).arg("serve").arg(&yml), registry).await?;
 
         let data = folder.join("policy");

@@ -164,10 +164,6 @@ impl Global {
     fn configuration(&self) -> Result<Config, ConfigError> {
         Config::load(self.config.as_deref(), std::env::vars(), self.data_dir.as_deref())
     }
-
-    fn data_dir(&self) -> Option<&Path> {
-        self.data_dir.as_deref()
-    }
 }
 
 /// Prints a fault once, with its chain and the next thing to do; its kind is the exit code.

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
 
     words.title("starting the peers on loopback: registry, Sigstore, SPIFFE, gateway");
     let deployment = Deployment::start(Setup {
-        data_dir: global.data_dir().map(ToOwned::to_owned),
+        data_dir: global.data_dir.clone(),
         metrics: Arc::new(move || render.render()),
         ..Setup::new(folder.path())
     })
