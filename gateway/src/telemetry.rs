@@ -151,6 +151,10 @@ fn metrics() -> Result<PrometheusHandle, StartError> {
         "witgate_store_altered_total",
         "Cached blobs whose bytes were altered on disk, set aside."
     );
+    metrics::describe_counter!(
+        "witgate_store_write_errors_total",
+        "Blobs that were served from memory and could not be written to disk."
+    );
     metrics::describe_counter!("witgate_store_scrubbed_bytes_total", "Cached bytes hashed again in the background.");
     metrics::describe_gauge!("witgate_store_bytes", "Cached bytes, in memory and on disk.");
     metrics::describe_counter!(

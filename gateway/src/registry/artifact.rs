@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::fault::Trouble;
 use crate::case::{ArtifactFacts, Candidates, Digest, Reference, ReferenceFacts};
@@ -27,6 +28,8 @@ pub(super) struct Body {
     pub indexes: Vec<Bytes>,
     /// The bytes of the component, or of the components of an application, as the facts name them.
     pub components: Vec<Bytes>,
+    /// The room that they take where the store's memory does not count them.
+    pub cold: Option<OwnedSemaphorePermit>,
 }
 
 impl Artifact {

@@ -13,8 +13,10 @@ pub(super) struct Budgets {
     pub idle: Duration,
     /// One metadata request, authentication included.
     pub metadata: Duration,
-    /// Waiting for a free place among [`REQUESTS_PER_UPSTREAM`] or for [`COLD_BYTES`].
+    /// Waiting for a free place among [`REQUESTS_PER_UPSTREAM`].
     pub queue: Duration,
+    /// Waiting until the bytes of one more artifact may be under way.
+    pub cold_queue: Duration,
     /// A credential helper, waiting for its turn included.
     pub helper: Duration,
     /// How long a blob may be slower than [`Budgets::least_rate_bytes_per_s`].
@@ -31,6 +33,7 @@ impl Budgets {
             idle: Duration::from_millis(settings.idle_timeout_ms),
             metadata: Duration::from_millis(settings.metadata_timeout_ms),
             queue: Duration::from_secs(10),
+            cold_queue: Duration::from_secs(25),
             helper: Duration::from_secs(10),
             slow_start: Duration::from_millis(settings.slow_start_ms),
             least_rate_bytes_per_s: 64 * 1024,
@@ -128,13 +131,13 @@ pub(super) const PAUSE_MAX: Duration = Duration::from_secs(300);
 pub(super) const PAUSE_DEFAULT: Duration = Duration::from_secs(1);
 /// Upstreams whose word to wait is remembered.
 pub(super) const PAUSES: u64 = 4096;
-/// Component bytes that may be under way from all upstreams together.
-pub(super) const COLD_BYTES: u64 = 1 << 30;
 
 /// A blob in the store, in bytes: no kind may be larger than a component.
 pub(super) const BLOB_BYTES: u64 = COMPONENT_BYTES;
 /// Cached files read at once, from disk into memory or to be hashed.
 pub(super) const LOADS_AT_ONCE: usize = 8;
+/// Blobs that are in memory and written to disk at once while nobody waits for it.
+pub(super) const WRITES_AT_ONCE: usize = 4;
 /// The digests of the pieces of large files, in bytes: 128 files of 256 MiB.
 pub(super) const SEALS_BYTES: u64 = 4 << 20;
 /// Altered files that are kept for a person to look at.

@@ -31,6 +31,8 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let entry = flight.await.map_err(|trouble: Arc<Trouble>| Trouble::clone(&trouble))?;
         if entry.is_fresh() {
             self.0.invalidate(&key).await;
+            // Else the outcome stays in memory until somebody asks for something else.
+            self.0.run_pending_tasks().await;
         }
         Ok(entry.into_value())
     }

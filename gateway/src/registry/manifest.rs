@@ -37,6 +37,21 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
+    /// Everything that is read of it: config and layers, each once; nothing where it has a defect.
+    pub fn named(&self) -> Vec<Descriptor> {
+        let Some(config) = self.config.as_ref().filter(|_| self.defects.is_empty()) else { return Vec::new() };
+        let application =
+            self.application.iter().flat_map(|application| application.components.iter().chain(&application.carried));
+        let layers = self.component.iter().chain(application).chain(&self.native);
+        let mut named: Vec<Descriptor> = vec![config.clone()];
+        for layer in layers {
+            if named.iter().all(|known| known.digest != layer.digest) {
+                named.push(layer.clone());
+            }
+        }
+        named
+    }
+
     /// Judges a manifest's bytes; `content_type` is what the registry called them.
     ///
     /// Anyone who may push can write these bytes, so whatever is wrong is a refusal to be recorded, not an outage.

@@ -84,7 +84,8 @@ impl Registry {
     fn with_budgets(settings: &Settings, cache_dir: &Path, budgets: Budgets) -> Result<Self, StartError> {
         let upstreams = Upstreams::of(settings, &Arc::new(budgets))?;
         let store = Store::open(cache_dir, settings)?;
-        let (memory, package_prefix) = (Memory::new(settings.tag_life_s), settings.packages()?);
+        let (memory, package_prefix) =
+            (Memory::new(settings.tag_life_s, settings.cold_max_bytes), settings.packages()?);
         Ok(Self { inner: Arc::new(Inner { upstreams, store, memory, package_prefix }) })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use moka::future::Cache;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::case::{
@@ -16,7 +16,7 @@ use super::Inner;
 use super::application::{self, Application};
 use super::artifact::Body;
 use super::budgets::{
-    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, COLD_BYTES, INDEX_DEPTH, LAYERS_AT_ONCE, MANIFEST_BYTES, MANIFESTS_HELD_BYTES,
+    ARTIFACTS_HELD_BYTES, BLOBS_PRESENT, INDEX_DEPTH, LAYERS_AT_ONCE, MANIFEST_BYTES, MANIFESTS_HELD_BYTES,
     PRESENCE_LIFE, TAGS,
 };
 use super::config;
@@ -44,7 +44,8 @@ pub(super) struct Memory {
     pub fetches: Flights<Bytes>,
     /// Referrers that somebody asks for.
     pub attachments: Flights<Arc<Attachments>>,
-    cold: Semaphore,
+    cold: Arc<Semaphore>,
+    cold_pieces: u32,
 }
 
 /// Upstream, repository, and a name in it.
@@ -76,7 +77,8 @@ impl std::fmt::Debug for Held {
 
 impl Memory {
     /// Remembers nothing yet; tags will be believed for `tag_life_s`.
-    pub fn new(tag_life_s: u64) -> Self {
+    pub fn new(tag_life_s: u64, cold_max_bytes: u64) -> Self {
+        let cold_pieces = u32::try_from(cold_max_bytes.div_ceil(COLD_PIECE_BYTES)).unwrap_or(u32::MAX).max(1);
         let weight = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         Self {
             tag_life_s,
@@ -102,7 +104,8 @@ impl Memory {
             manifest_fetches: Flights::new(),
             fetches: Flights::new(),
             attachments: Flights::new(),
-            cold: Semaphore::new(COLD_PIECES),
+            cold: Arc::new(Semaphore::new(cold_pieces as usize)),
+            cold_pieces,
         }
     }
 
@@ -135,11 +138,13 @@ impl Memory {
         self.manifests.invalidate(key).await;
     }
 
-    /// Waits until a component of `size_bytes` may be under way.
-    async fn cold(&self, upstream: &Upstream, size_bytes: u64) -> Result<SemaphorePermit<'_>, Fault> {
-        let pieces = u32::try_from(size_bytes.div_ceil(COLD_PIECE_BYTES)).expect("a component's size is limited");
-        let after = upstream.budgets.queue;
-        let permit = timeout(after, self.cold.acquire_many(pieces)).await.map_err(|_| Fault::Busy { after })?;
+    /// Waits until `size_bytes` more may be under way, or all that may if they are more than that. Whoever holds some asks for
+    /// no more, so nobody waits for one that waits.
+    pub async fn cold(&self, upstream: &Upstream, size_bytes: u64) -> Result<OwnedSemaphorePermit, Fault> {
+        let pieces = u32::try_from(size_bytes.div_ceil(COLD_PIECE_BYTES)).unwrap_or(u32::MAX).min(self.cold_pieces);
+        let after = upstream.budgets.cold_queue;
+        let permit = self.cold.clone().acquire_many_owned(pieces);
+        let permit = timeout(after, permit).await.map_err(|_| Fault::Busy { after })?;
         Ok(permit.expect("the semaphore of cold bytes is never closed"))
     }
 }
@@ -180,9 +185,11 @@ pub(super) async fn by_digest(
     let cache = &inner.memory.artifacts;
     let held = cache.try_get_with(key.clone(), async { body(inner, upstream, repository, digest).await.map(Held) });
     let Held(body) = Box::pin(held).await.map_err(|trouble| Trouble::clone(&trouble))?;
-    if !body.facts.defects.is_empty() {
-        // Part of the verdict was the registry's `Content-Type`, which may be mended.
+    // Part of a defect was the registry's `Content-Type`, which may be mended; what takes room is not held beyond its decision.
+    if !body.facts.defects.is_empty() || body.cold.is_some() {
         cache.invalidate(&key).await;
+        // Else the room stays taken until somebody asks for something else, and who waits for it asks for nothing.
+        cache.run_pending_tasks().await;
     }
     Ok(body)
 }
@@ -280,7 +287,15 @@ pub(super) async fn serve(
 /// What was found, with every blob that it names: hashed, kept, judged.
 async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found) -> Result<Arc<Body>, Trouble> {
     let Found { digest, served, indexes, mut manifest } = found;
-    let content = Repository { inner, upstream, repository }.content(&manifest).await?;
+    let place = Repository { inner, upstream, repository };
+    let named = manifest.named();
+    let size_bytes = named.iter().map(|part| part.size_bytes).sum();
+    let doing = || format!("reading what the manifest `{digest}` of `{repository}` names");
+    let cold = inner.memory.cold(upstream, size_bytes).await;
+    let cold = cold.map_err(|fault| registry_trouble(upstream, doing(), fault))?;
+    let content = place.content(&manifest).await?;
+    let is_counted = |bytes: &Bytes| named.iter().any(|part| inner.store.counts(&part.digest, bytes));
+    let counted = content.as_ref().is_ok_and(|content| content.components.iter().all(is_counted));
     let content = content.unwrap_or_else(|defect| {
         manifest.defects.push(defect);
         Content::default()
@@ -321,7 +336,13 @@ async fn leaf(inner: &Inner, upstream: &Upstream, repository: &str, found: Found
         native: manifest.native.map(layer),
         defects: manifest.defects,
     };
-    Ok(Arc::new(Body { facts, manifest: served.bytes, indexes, components: content.components }))
+    Ok(Arc::new(Body {
+        facts,
+        manifest: served.bytes,
+        indexes,
+        components: content.components,
+        cold: (!counted).then_some(cold),
+    }))
 }
 
 /// What the blobs of a manifest hold.
@@ -429,7 +450,6 @@ pub(super) async fn blob(
     let failed = |fault| registry_trouble(upstream, format!("reading blob `{digest}` of `{repository}`"), fault);
     let key = (upstream.name.clone(), repository.to_owned(), *digest);
     let present = &inner.memory.present;
-    let _cold = inner.memory.cold(upstream, wanted.size_bytes).await.map_err(failed)?;
     let held = inner.store.whole(*digest).await?.filter(|bytes| bytes.len() as u64 == wanted.size_bytes);
     if let Some(bytes) = held {
         // Naming another repository's blob must not be a way to read it.
@@ -463,8 +483,6 @@ pub(super) fn registry_trouble(upstream: &Upstream, doing: String, fault: Fault)
 
 /// Cold bytes are counted in pieces, because a semaphore counts in `u32`.
 const COLD_PIECE_BYTES: u64 = 64 << 10;
-/// [`COLD_BYTES`] in pieces.
-const COLD_PIECES: usize = (COLD_BYTES / COLD_PIECE_BYTES) as usize;
 
 #[cfg(test)]
 mod tests {
@@ -654,12 +672,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_fails_is_an_outage_of_our_own() {
+    async fn a_disk_that_fails_is_an_outage_of_our_own_where_memory_has_no_room() {
         let peer = Peer::start().await;
         Pushed::new("x", b"component").on(&peer, "1");
-        let stage = Stage::bare();
+        let stage = Stage::of(&Settings { memory_max_bytes: 0, ..Settings::default() }, Budgets::default());
         std::fs::remove_dir(stage.folder.path().join("tmp")).unwrap();
         assert_eq!(stage.outage(&peer, "x:1").await.peer, OutagePeer::Internal);
+        // What is in memory was hashed there: the disk only saves fetching it again.
+        let stage = Stage::bare();
+        std::fs::remove_dir(stage.folder.path().join("tmp")).unwrap();
+        assert_eq!(stage.resolve(&peer, "x:1").await.unwrap().component().unwrap(), &b"component"[..]);
+        assert_eq!(stage.held(&Digest::of(b"component")).await.unwrap(), b"component");
     }
 
     #[tokio::test]
@@ -726,22 +749,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_than_a_gibibyte_is_under_way_from_all_upstreams() {
+    async fn no_more_than_a_limit_is_under_way_from_all_upstreams() {
         let peer = Peer::start().await;
-        let queue = std::time::Duration::from_millis(20);
-        let stage = Stage::of(&Settings::default(), Budgets { queue, ..Budgets::default() });
+        let cold_queue = std::time::Duration::from_millis(20);
+        let stage = Stage::of(&Settings::default(), Budgets { cold_queue, ..Budgets::default() });
         let upstream = stage.registry.inner.upstreams.of_registry(&peer.name).unwrap();
         let memory = &stage.registry.inner.memory;
-        let mut under_way = Vec::new();
-        for _ in 0..COLD_BYTES / COMPONENT_BYTES {
-            under_way.push(memory.cold(&upstream, COMPONENT_BYTES).await.unwrap());
-        }
+        // The largest component is more than may be under way: it goes alone.
+        let alone = memory.cold(&upstream, COMPONENT_BYTES).await.unwrap();
         assert!(matches!(memory.cold(&upstream, 1).await, Err(Fault::Busy { .. })));
         let pushed = Pushed::new("x", b"component").on(&peer, "1");
         assert!(stage.outage(&peer, "x:1").await.chain().contains("no free place"));
         assert_eq!(peer.times(&pushed.layer_path()), 0);
-        under_way.pop();
-        stage.resolve(&peer, "x:1").await.unwrap();
+        drop(alone);
+        let all = || memory.cold(&upstream, Settings::default().cold_max_bytes);
+        // What the store's memory counts takes no more room once it is there; what it has no room for does, until it is decided.
+        let held = stage.resolve(&peer, "x:1").await.unwrap();
+        drop(all().await.unwrap());
+        drop(held);
+        let settings = Settings { memory_max_bytes: 0, ..Settings::default() };
+        let stage = Stage::of(&settings, Budgets { cold_queue, ..Budgets::default() });
+        let memory = &stage.registry.inner.memory;
+        let all = || memory.cold(&upstream, Settings::default().cold_max_bytes);
+        let held = stage.resolve(&peer, "x:1").await.unwrap();
+        assert!(all().await.is_err(), "it is held and not counted");
+        drop(held);
+        drop(all().await.unwrap());
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! What those who may fetch it are sent: a manifest or a blob of a repository by its digest, verified.
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::budgets::BLOB_BYTES;
 use super::document::{self, OCI_MANIFEST, shown};
@@ -72,7 +73,13 @@ impl Registry {
             };
             let mut named = layers.into_iter().chain([config]).filter(|named| named.digest == *digest);
             let descriptor = named.find(|named| named.size_bytes <= BLOB_BYTES).ok_or(Trouble::Unknown)?;
-            resolve::blob(&self.inner, &upstream, repository.name(), (&descriptor).into()).await
+            let wanted = (&descriptor).into();
+            let doing = || format!("reading blob `{digest}` of `{repository}`");
+            let cold = self.inner.memory.cold(&upstream, descriptor.size_bytes).await;
+            let cold = cold.map_err(|fault| resolve::registry_trouble(&upstream, doing(), fault))?;
+            let bytes = resolve::blob(&self.inner, &upstream, repository.name(), wanted).await?;
+            let is_counted = self.inner.store.counts(digest, &bytes);
+            Ok(if is_counted { bytes } else { Bytes::from_owner(Uncounted { bytes, _cold: cold }) })
         };
         let fetched = self.inner.memory.fetches.one(key, fetch).await;
         known(fetched.map(|bytes| Blob::in_memory(*digest, bytes)))
@@ -96,6 +103,18 @@ impl Registry {
             Err(resolve::registry_trouble(upstream, format!("reading the manifest `{repository}@{digest}`"), fault))
         };
         self.inner.memory.manifest_fetches.one(key.clone(), fetch).await
+    }
+}
+
+/// Bytes that the store's memory has no room for, with the room that they take.
+struct Uncounted {
+    bytes: Bytes,
+    _cold: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Uncounted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

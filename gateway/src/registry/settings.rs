@@ -47,6 +47,9 @@ pub struct Settings {
     pub cache_max_bytes: u64,
     /// How many bytes of blobs may be in memory, those that are being sent among them; what does not fit is read from disk.
     pub memory_max_bytes: u64,
+    /// How many bytes of artifacts may be under way beside those: fetched, and neither held in memory nor decided about yet. A
+    /// larger artifact goes alone; the others wait.
+    pub cold_max_bytes: u64,
     /// How fast cached files are hashed again in the background, in bytes a second; 0 does without.
     pub scrub_bytes_per_s: u64,
     /// How long DNS, TCP and TLS of one connection may take together, in milliseconds.
@@ -108,6 +111,7 @@ impl Default for Settings {
             tag_life_s: 30,
             cache_max_bytes: 8 << 30,
             memory_max_bytes: 128 << 20,
+            cold_max_bytes: 64 << 20,
             scrub_bytes_per_s: 4 << 20,
             connect_timeout_ms: 3_000,
             idle_timeout_ms: 15_000,

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
-use super::budgets::{LOADS_AT_ONCE, SEALS_BYTES};
+use super::budgets::{LOADS_AT_ONCE, SEALS_BYTES, WRITES_AT_ONCE};
 use super::fault::Trouble;
 use super::settings::{Settings, StartError};
 use crate::case::Digest;
@@ -50,6 +50,7 @@ struct Inner {
     objects: Option<Objects>,
     asking: Turns,
     loads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
     scrub: Scrub,
 }
 
@@ -72,6 +73,7 @@ impl Store {
             objects,
             asking: Turns::default(),
             loads: Arc::new(Semaphore::new(LOADS_AT_ONCE)),
+            writes: Arc::new(Semaphore::new(WRITES_AT_ONCE)),
             scrub: Scrub::new(settings.scrub_bytes_per_s),
         })))
     }
@@ -121,6 +123,11 @@ impl Store {
         }
     }
 
+    /// Whether these are the bytes that memory holds under `digest`, and so are counted there.
+    pub fn counts(&self, digest: &Digest, bytes: &Bytes) -> bool {
+        self.0.memory.bytes(digest).is_some_and(|held| std::ptr::eq(held.as_ptr(), bytes.as_ptr()))
+    }
+
     /// Keeps bytes that the caller has hashed: on disk, in memory if there is room, for the other replicas; gives them back.
     pub async fn keep(&self, digest: Digest, bytes: Bytes) -> Result<Bytes, Trouble> {
         if let Some(objects) = &self.0.objects {
@@ -129,15 +136,37 @@ impl Store {
         self.keep_own(digest, bytes).await
     }
 
+    /// What there is room for in memory is there at once, and on disk a moment later: nobody waits for the disk, and what is
+    /// not written yet is not evicted. Where the disk cannot follow, whoever brings more waits for it.
     async fn keep_own(&self, digest: Digest, bytes: Bytes) -> Result<Bytes, Trouble> {
-        let failed = |source| Trouble::disk(format!("caching blob `{digest}`"), source);
-        let (files, written) = (self.0.files.clone(), bytes.clone());
-        let kept = tokio::task::spawn_blocking(move || files.keep(&digest, &written)).await;
-        kept.map_err(|gone| failed(gone.into()))?.map_err(failed)?;
-        Ok(match self.0.memory.claim(bytes.len() as u64) {
+        let claim = self.0.memory.claim(bytes.len() as u64);
+        let later = claim.is_some().then(|| self.0.writes.clone().try_acquire_owned().ok()).flatten();
+        let bytes = match claim {
             Some(claim) => self.0.memory.put(digest, bytes, claim),
             None => bytes,
-        })
+        };
+        let (files, written) = (self.0.files.clone(), bytes.clone());
+        let Some(place) = later else {
+            let failed = |source| Trouble::disk(format!("caching blob `{digest}`"), source);
+            let kept = tokio::task::spawn_blocking(move || files.keep(&digest, &written)).await;
+            kept.map_err(|gone| failed(gone.into()))?.map_err(failed)?;
+            return Ok(bytes);
+        };
+        drop(tokio::task::spawn_blocking(move || {
+            let _place = place;
+            if let Err(error) = files.keep(&digest, &written) {
+                tracing::warn!(blob.digest = %digest, %error, "a blob is not cached on disk and will be fetched again");
+                metrics::counter!("witgate_store_write_errors_total").increment(1);
+            }
+        }));
+        Ok(bytes)
+    }
+
+    /// Waits until everything that was kept is on disk.
+    #[cfg(test)]
+    pub async fn settled(&self) {
+        let all = u32::try_from(WRITES_AT_ONCE).expect("a few");
+        drop(self.0.writes.acquire_many(all).await.expect("the semaphore of writes is never closed"));
     }
 
     /// Sets the gauges of what is held.

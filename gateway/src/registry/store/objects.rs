@@ -257,6 +257,7 @@ mod tests {
         let digest = kept(&first, b"bytes").await;
         assert_eq!(second.whole(digest).await.unwrap().unwrap(), &b"bytes"[..]);
         // From then on it has a copy of its own.
+        second.settled().await;
         assert!(second_cache.path().join("blobs/sha256").join(digest.hex()).exists());
         let asked = peer.asked().len();
         assert_eq!(second.whole(digest).await.unwrap().unwrap(), &b"bytes"[..]);

@@ -35,6 +35,7 @@ impl Place {
     async fn keep(&self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         self.store.keep(digest, Bytes::copy_from_slice(bytes)).await.unwrap();
+        self.store.settled().await;
         digest
     }
 
