@@ -177,7 +177,7 @@ async fn case_13_a16_2_a17_2_a_redirect_leads_to_listed_hosts_only_and_never_wit
     let told = scene.is_outage("round", &to_store).await;
     assert!(told.contains("more than 3 redirects"), "{told}");
     let steps = scene.store.requests().len();
-    assert!((1..=6).contains(&steps), "config and component, three steps each at most: {steps}");
+    assert!((1..=9).contains(&steps), "config, component and bundle, three steps each at most: {steps}");
     scene.stayed_inside();
     scene.guarded.heal();
     assert_eq!(scene.pull("round", "manifests/1.0").await.status, 200);
