@@ -272,6 +272,7 @@ impl Upstream {
                 return Err(Fault::TooLarge { limit_bytes });
             }
             hasher.update(&chunk);
+            grow(&mut bytes, chunk.len(), announced);
             bytes.extend_from_slice(&chunk);
             if pace == Pace::Steady {
                 self.check_rate(bytes.len() as u64, started.elapsed())?;
@@ -294,6 +295,16 @@ impl Upstream {
 
     async fn drain_in_place(&self, response: &mut Response) {
         let _ = self.body(response, ERROR_BODY_BYTES, Pace::Steady).await;
+    }
+}
+
+/// Makes room for `more` bytes: twice as much as there was, but no more than was announced, for what is held is held long.
+fn grow(bytes: &mut Vec<u8>, more: usize, announced: u64) {
+    let needed = bytes.len() + more;
+    if needed > bytes.capacity() {
+        let announced = usize::try_from(announced).unwrap_or(usize::MAX);
+        let room = (2 * bytes.capacity()).min(announced).max(needed);
+        bytes.reserve_exact(room - bytes.len());
     }
 }
 
@@ -380,6 +391,18 @@ mod tests {
     fn quick() -> Budgets {
         let short = Duration::from_millis(150);
         Budgets { idle: short, metadata: short * 2, slow_start: short, ..Budgets::default() }
+    }
+
+    #[test]
+    fn what_was_announced_is_held_in_no_more_room_than_that() {
+        for (announced, pieces, most) in [(100_000_u64, 10, 100_000), (0, 10, 160_000), (1, 10, 160_000)] {
+            let mut bytes = Vec::with_capacity(10_000);
+            for _ in 0..pieces {
+                grow(&mut bytes, 10_000, announced);
+                bytes.extend_from_slice(&[0; 10_000]);
+            }
+            assert!(bytes.len() == 100_000 && bytes.capacity() <= most, "{announced}: {}", bytes.capacity());
+        }
     }
 
     #[tokio::test]

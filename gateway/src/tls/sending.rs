@@ -21,7 +21,7 @@ pub(super) struct Sending {
 }
 
 /// What is handed to the connection at once, in bytes.
-pub(super) const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const PIECE_BYTES: usize = 512 * 1024;
 
 impl Sending {
     pub(super) fn new(body: Body, open: Open) -> Self {
