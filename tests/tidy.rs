@@ -398,3 +398,13 @@ fn each_of_the_thirty_cases_names_tests_that_exist() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+#[test]
+fn deployments_set_what_the_figures_of_memory_were_taken_with() {
+    for file in ["deploy/Containerfile", "deploy/systemd/witgate.service"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains("MALLOC_MMAP_THRESHOLD_=1048576\n"), "{file}");
+    }
+    let bench = fs::read_to_string(root().join("tests/bench/door.rs")).unwrap();
+    assert!(bench.contains("\"MALLOC_MMAP_THRESHOLD_\", \"1048576\""));
+}

@@ -261,6 +261,8 @@ impl Site {
         );
         fs::write(&file, text)?;
         let mut command = Command::new(std::env::current_exe()?);
+        // As `deploy/` sets it.
+        command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
         command.env(AS_GATEWAY, "1").arg("serve").arg("--config").arg(&file);
         command.arg("--data-dir").arg(folder.join("gateway"));
         let door = Process::start(&mut command, gateway).await?;
