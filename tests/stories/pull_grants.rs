@@ -403,3 +403,22 @@ async fn uses_are_in_the_log_once_for_each_decision() {
     assert_eq!((&entry["kind"], &entry["detail"]["manifests"]), (&json!("grant.use"), &json!(1)));
     world.verify_log().await;
 }
+
+/// A policy may need to see what it is before it says that nobody speaks for the caller: then too it is as what is absent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a29_1_what_policy_hides_once_it_has_seen_it_is_as_what_is_absent() {
+    let world = World::behind_the_door(|_| {}).await;
+    let rules = "refuse contains reason if {\n\tinput.artifact.component\n\treason := {\"code\": \"caller-not-granted\", \"about\": input.caller.id, \
+                 \"detail\": \"not this one\", \"hint\": \"\"}\n}\ndefault admit := false";
+    let (pushed, _) = publish(&world, "seen").await;
+    let dir = policy_folder(world.folder(), "seen", Some(rules));
+    let world = world.restart(|config| config.policy.dir = Some(dir)).await;
+    let before = world.log_size().await;
+    for rest in ["manifests/1.0".to_owned(), format!("manifests/{}", pushed.manifest)] {
+        let seen = world.host.pull("seen", &rest).await;
+        assert_eq!((seen.status, seen.error_code()), (404, "MANIFEST_UNKNOWN"), "{}", seen.body);
+        assert_eq!(seen.header("witgate-decision"), "", "no decision is told of");
+        assert!(!seen.message().contains("not this one"), "{}", seen.message());
+    }
+    assert_eq!(world.log_size().await, before + 2, "it was decided, and is on the record");
+}
