@@ -7,14 +7,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use witgate::case::{Digest, Timestamp};
 use witgate::dev::deployment::{ISSUER, SIGNER, policy_data};
 use witgate::dev::registry::Auth;
@@ -30,6 +30,10 @@ const LARGE: usize = 50 << 20;
 const LARGE_PULLS: usize = 40;
 /// The component of a cold pull, in bytes, with how many there are.
 const COLD: [(usize, usize); 2] = [(5_000_000, 20), (LARGE, 6)];
+/// The same registry as one reaches it over a network: by this name, at this rate of its answers in bytes a second (1 Gbit/s).
+const FAR: (&str, f64) = ("far.test", 125e6);
+/// How late a timer of the link may be.
+const LATENESS: Duration = Duration::from_millis(5);
 /// Connections that ask for a manifest at the same time.
 const MANIFEST_CLIENTS: usize = 16;
 /// How long that goes on.
@@ -67,7 +71,8 @@ async fn measure() -> anyhow::Result<()> {
     }
     if wanted("cold") {
         for (size, count) in COLD {
-            cold(&site, size, count).await?;
+            cold(&site, size, count, Distance::Loopback).await?;
+            cold(&site, size, count, Distance::Network).await?;
         }
     }
     if wanted("memory") {
@@ -152,16 +157,20 @@ async fn crowd(address: SocketAddr, path: &str) -> anyhow::Result<(f64, Duration
 }
 
 /// A new artifact, whole: manifest by tag, config, component. Each side reads components that only it has read.
-async fn cold(site: &Site, size: usize, count: usize) -> anyhow::Result<()> {
+async fn cold(site: &Site, size: usize, count: usize, distance: Distance) -> anyhow::Result<()> {
+    let (alias, origin, place_of_registry) = match distance {
+        Distance::Loopback => (ALIAS, site.registry, "on loopback"),
+        Distance::Network => (FAR.0, site.far, "at 1 Gbit/s"),
+    };
     let (mut theirs, mut ours) = (Vec::new(), Vec::new());
     let mut cpu = Duration::ZERO;
     for at in 0..count {
         for side in ["direct", "through"] {
-            let name = format!("cold-{size}-{side}-{at}");
+            let name = format!("cold-{size}-{alias}-{side}-{at}");
             let pushed = site.publish(&name, size).await?;
             let (address, place, times) = match side {
-                "direct" => (site.registry, site.direct(&name), &mut theirs),
-                _ => (site.gateway, site.through(&name), &mut ours),
+                "direct" => (origin, site.direct(&name), &mut theirs),
+                _ => (site.gateway, Place(format!("/v2/{alias}/demo/{name}")), &mut ours),
             };
             let mut client = Client::to(address).await?;
             let before = site.cpu()?;
@@ -173,7 +182,7 @@ async fn cold(site: &Site, size: usize, count: usize) -> anyhow::Result<()> {
     }
     let (theirs, ours) = (median(theirs), median(ours));
     let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
-    let what = format!("cold pull, {} MB, by tag (medians of {count})", size / 1_000_000);
+    let what = format!("cold pull, {} MB, by tag, registry {place_of_registry} (medians of {count})", size / 1_000_000);
     let each = show(cpu / u32::try_from(count)?);
     row(&what, [&show(theirs), &show(ours)], ratio, &each, "2x", ratio <= 2.0);
     Ok(())
@@ -222,10 +231,55 @@ async fn memory(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the registry is.
+#[derive(Clone, Copy)]
+enum Distance {
+    Loopback,
+    Network,
+}
+
+/// Passes connections on to `registry`; what comes back comes no faster, over all of them, than [`FAR`] allows.
+async fn link(registry: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let free_at = Arc::new(Mutex::new(tokio::time::Instant::now()));
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let free_at = Arc::clone(&free_at);
+            tokio::spawn(async move {
+                let far = TcpStream::connect(registry).await?;
+                near.set_nodelay(true)?;
+                far.set_nodelay(true)?;
+                let (mut asks, mut answers) = near.into_split();
+                let (mut reads, mut writes) = far.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut asks, &mut writes).await });
+                let mut buffer = vec![0; 64 << 10];
+                loop {
+                    let read = reads.read(&mut buffer).await?;
+                    if read == 0 {
+                        return answers.shutdown().await;
+                    }
+                    let until = {
+                        let mut free_at = free_at.lock().expect("nobody panics with it");
+                        // A late timer is made up for, or the link would be slower than it says.
+                        let begin = (*free_at).max(tokio::time::Instant::now() - LATENESS);
+                        *free_at = begin + Duration::from_secs_f64(read as f64 / FAR.1);
+                        *free_at
+                    };
+                    tokio::time::sleep_until(until).await;
+                    answers.write_all(&buffer[..read]).await?;
+                }
+            });
+        }
+    });
+    Ok(address)
+}
+
 /// The two registries, and who signs for them.
 struct Site {
     world: World,
     registry: SocketAddr,
+    far: SocketAddr,
     gateway: SocketAddr,
     pid: u32,
     _processes: [Process; 2],
@@ -247,15 +301,24 @@ impl Site {
 
         let data = folder.join("policy");
         fs::create_dir(&data)?;
-        let mut rules = policy_data(ALIAS);
-        rules["witgate"]["grants"][0]["callers"] = serde_json::json!(["local"]);
+        let (mut rules, further) = (policy_data(ALIAS), policy_data(FAR.0));
+        for part in ["grants", "signatures"] {
+            let (rules, further) = (&mut rules["witgate"][part], &further["witgate"][part]);
+            rules.as_array_mut().context("rules")?.extend(further.as_array().context("rules")?.clone());
+        }
+        for grant in rules["witgate"]["grants"].as_array_mut().context("rules")? {
+            grant["callers"] = serde_json::json!(["local"]);
+        }
+        let far = link(registry).await?;
         fs::write(data.join("data.json"), rules.to_string())?;
         let file = folder.join("witgate.toml");
         let text = format!(
             "[listen]\ncallers = \"{gateway}\"\nadmin = \"{}\"\n\
              [registry.upstreams.\"{ALIAS}\"]\nurl = \"http://{registry}\"\n\
+             [registry.upstreams.\"{}\"]\nurl = \"http://{far}\"\n\
              [[evidence.roots]]\nname = \"demo\"\ntrusted_root = \"{}\"\n[policy]\ndata = \"{}\"\n",
             free_address(),
+            FAR.0,
             world.folder().join("trusted_root.json").display(),
             data.display(),
         );
@@ -267,7 +330,7 @@ impl Site {
         command.arg("--data-dir").arg(folder.join("gateway"));
         let door = Process::start(&mut command, gateway).await?;
         let pid = door.0.id();
-        Ok(Self { world, registry, gateway, pid, _processes: [origin, door] })
+        Ok(Self { world, registry, far, gateway, pid, _processes: [origin, door] })
     }
 
     /// A signed component of `size` bytes, or a small one.
