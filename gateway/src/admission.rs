@@ -194,7 +194,10 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
 /// Whether a pull is answered as if there were nothing, because it would be answered with access that we lend and no grant rule
 /// speaks for its caller. Asked before anybody else is: what is there and what is not costs the same work, which is none.
 fn is_hidden(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> bool {
-    if asked.purpose != Purpose::Pull || !gate.registry.lends_access(asked.reference.registry()) {
+    let registry = asked.reference.registry();
+    // A registry that is in no table is asked by nobody, whoever asks us.
+    let lends = gate.registry.has_upstream(registry) && gate.registry.lends_access(registry);
+    if asked.purpose != Purpose::Pull || !lends {
         return false;
     }
     let unseen = Case {
@@ -228,7 +231,11 @@ fn is_hidden(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> boo
 ///
 /// # Errors
 /// As [`admit`]; nothing is recorded either way.
-pub async fn prefetch(gate: &Gate, reference: &Reference, now: Timestamp) -> Result<Digest, NoAnswer> {
+pub async fn prefetch(gate: &Gate, caller: &Caller, reference: &Reference, now: Timestamp) -> Result<Digest, NoAnswer> {
+    // Who may not know of it by pulling may not learn of it here.
+    if is_hidden(gate, caller, &Asked::to_pull(reference.clone()), now) {
+        return Err(NoAnswer::UnknownReference { reference: reference.to_string() });
+    }
     let artifact = gate.registry.resolve_and_search(reference, now).instrument(stage("registry")).await?;
     gate.evidence.collect(&artifact, &[], now).instrument(stage("evidence")).await?;
     Ok(*artifact.digest())

@@ -330,6 +330,14 @@ async fn a29_1_what_may_not_be_seen_is_as_what_is_absent() {
     // The answers are alike because the work is: nobody was asked, so nothing could be decided about.
     assert_eq!(world.deployment.registry.requests().len(), asked, "the registry was asked for a stranger");
     assert_eq!(world.log_size().await, size);
+    // Collecting ahead tells no more than pulling does, and asks nobody.
+    let before = world.deployment.registry.requests().len();
+    let references = json!([format!("{ALIAS}/demo/nothing:1.0"), format!("{ALIAS}/demo/private:1.0")]);
+    let request = stranger.client().post(stranger.url("/v1/prefetch")).json(&json!({"references": references}));
+    let told: Value = request.send().await.unwrap().json().await.unwrap();
+    let expected = [&references[0], &references[1]].map(|one| json!({"reference": one, "status": "unknown"}));
+    assert_eq!(told["references"], json!(expected));
+    assert_eq!(world.deployment.registry.requests().len(), before);
     // Where the upstream is open to everybody, so is what it holds: who is granted nothing is told so.
     let door = world.local_door(&host_id("a")).await;
     let refused = door.fetch(Method::GET, &door_path("private", "manifests/1.0")).await;

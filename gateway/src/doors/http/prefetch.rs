@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use futures::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{Door, Problem, going_on, problem};
 use crate::admission;
 use crate::case::{Digest, Reference};
+use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
 use crate::strict_json;
 
@@ -55,11 +56,15 @@ struct Collected {
 }
 
 /// 200 when everything was looked at, each reference with its outcome; 429 when it takes longer, and the work goes on.
-pub(super) async fn post(State(door): State<Door>, body: Bytes) -> Result<Response, Problem> {
+pub(super) async fn post(
+    State(door): State<Door>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let references = wanted(&body)?;
     let until = Instant::now() + door.deadline;
     let collected = going_on("collecting ahead", until, async move {
-        let one = |reference| collect(door.clone(), reference);
+        let one = |reference| collect(door.clone(), caller.clone(), reference);
         stream::iter(references).map(one).buffered(PREFETCH_AT_ONCE).collect::<Vec<_>>().await
     });
     Ok(Json(json!({"references": collected.await?})).into_response())
@@ -83,12 +88,12 @@ fn wanted(body: &[u8]) -> Result<Vec<Reference>, Problem> {
     }
 }
 
-async fn collect(door: Door, reference: Reference) -> Collected {
+async fn collect(door: Door, caller: Caller, reference: Reference) -> Collected {
     let _place = door.prefetches.0.acquire().await.expect("the semaphore is never closed");
     let collected = {
         let (door, reference) = (door.clone(), reference.clone());
         // A panic over one reference is that one's outage.
-        tokio::spawn(async move { admission::prefetch(&door.gate, &reference, (door.clock)()).await }).await
+        tokio::spawn(async move { admission::prefetch(&door.gate, &caller, &reference, (door.clock)()).await }).await
     };
     let failed = |fault| NoAnswer::Outage(Outage::new(Peer::Internal, "collecting ahead").because(fault));
     let (status, artifact, detail) = match collected.map_err(failed).and_then(|collected| collected) {
