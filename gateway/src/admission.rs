@@ -160,24 +160,15 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     }
 
     let artifact = gate.registry.resolve_and_search(&asked.reference, now).instrument(stage("registry")).await?;
-    let host = asked.host.clone().unwrap_or_else(|| caller.facts().id.clone());
-    let who = [caller.facts().id.as_str(), host.as_str()];
+    let who = [caller.facts().id.as_str(), host(&caller, &asked)];
     let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
     let surface = surface::inspect_all(artifact.components()).instrument(stage("surface")).await?;
     let case = Case {
-        version: case::Version::V1,
-        id: gate.next_id(now),
-        time: now,
-        scope: gate.scope.clone(),
-        mode: gate.mode,
-        purpose: asked.purpose,
-        caller: caller.facts().clone(),
-        host,
-        links: asked.links.clone(),
         reference: artifact.reference_facts().clone(),
         artifact: artifact.facts().clone(),
         evidence,
         surface,
+        ..unseen(gate, &caller, &asked, now)
     };
     let decision = stage("policy").in_scope(|| gate.policy.decide(&case))?;
     let receipt = gate.audit.append(&case, &decision).instrument(stage("audit")).await?;
@@ -200,21 +191,7 @@ fn is_hidden(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> boo
     if asked.purpose != Purpose::Pull || !lends {
         return false;
     }
-    let unseen = Case {
-        version: case::Version::V1,
-        id: gate.next_id(now),
-        time: now,
-        scope: gate.scope.clone(),
-        mode: gate.mode,
-        purpose: asked.purpose,
-        caller: caller.facts().clone(),
-        host: caller.facts().id.clone(),
-        links: Vec::new(),
-        reference: asked.reference.facts(),
-        artifact: case::ArtifactFacts::unseen(),
-        evidence: case::Evidence::default(),
-        surface: case::Surface::Unreadable { detail: "nothing was asked for yet".into() },
-    };
+    let unseen = unseen(gate, caller, asked, now);
     let hidden = !stage("policy").in_scope(|| gate.policy.may_speak_for_caller(&unseen));
     if hidden {
         tracing::info!(
@@ -224,6 +201,30 @@ fn is_hidden(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> boo
         );
     }
     hidden
+}
+
+/// The case of which nothing is known yet but who asks for what: it admits nobody.
+fn unseen(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> Case {
+    Case {
+        version: case::Version::V1,
+        id: gate.next_id(now),
+        time: now,
+        scope: gate.scope.clone(),
+        mode: gate.mode,
+        purpose: asked.purpose,
+        caller: caller.facts().clone(),
+        host: host(caller, asked).to_owned(),
+        links: asked.links.clone(),
+        reference: asked.reference.facts(),
+        artifact: case::ArtifactFacts::unseen(),
+        evidence: case::Evidence::default(),
+        surface: case::Surface::Unreadable { detail: "nothing was asked for yet".into() },
+    }
+}
+
+/// The host that is to run it: the caller itself where it names none.
+fn host<'a>(caller: &'a Caller, asked: &'a Asked) -> &'a str {
+    asked.host.as_deref().unwrap_or(&caller.facts().id)
 }
 
 /// Collects what a decision about `reference` will look at, and decides nothing: bytes are fetched, hashed and kept, evidence is

@@ -18,18 +18,6 @@ const CALLERS: usize = 200;
 /// Requests for one digest that nobody has asked for before.
 const REQUESTS: usize = 10_000;
 
-/// The paths below a repository that the registry was asked to read, with how often.
-fn read(world: &World, repository: &str) -> BTreeMap<String, usize> {
-    let prefix = format!("/v2/{repository}/");
-    let mut paths = BTreeMap::new();
-    for request in world.deployment.registry.requests() {
-        if request.method == "GET" && request.path.starts_with(&prefix) {
-            *paths.entry(request.path).or_default() += 1;
-        }
-    }
-    paths
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a30_1_two_hundred_callers_and_ten_thousand_requests_are_one_fetch() {
     let world = World::behind_the_door(|setup| {
@@ -83,7 +71,7 @@ async fn a30_1_two_hundred_callers_and_ten_thousand_requests_are_one_fetch() {
         let expected = if number % 4 == 0 { 404 } else { 200 };
         assert_eq!(reply.status, expected, "a refused caller gets nothing of the others' flight: {}", reply.body);
     }
-    let paths = read(&world, "demo/crowd");
+    let paths = world.read_of("demo/crowd");
     let once =
         |part: &str| paths.iter().filter(|(path, _)| path.contains(part)).map(|(_, times)| *times).collect::<Vec<_>>();
     assert_eq!(once(&rest), [1], "{paths:#?}");

@@ -8,7 +8,7 @@ use witgate::dev::deployment::{host_id, policy_data};
 use witgate::dev::registry::push::Pushed;
 use witgate::dev::registry::{DevRegistry, Fault, Match, Rule, Target};
 use witgate::dev::spiffe::Leaf;
-use witgate_tests::{PATIENCE, Reply, World, components, free_address, ticket_id};
+use witgate_tests::{PATIENCE, Reply, World, components, free_address, ticket_id, until};
 
 /// Simultaneous requests for one new digest.
 const CROWD: usize = 200;
@@ -97,15 +97,6 @@ async fn slow_component(world: &World, name: &str, fault: Fault) -> Pushed {
     let on = Match::on(Target::Layer).digest(pushed.component);
     world.deployment.registry.inject(Rule::new(on, fault));
     pushed
-}
-
-/// Looks again until it holds; a story that waits for ever has failed.
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,23 +1,10 @@
 //! The registry door when many ask, leave, or wait too long.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use witgate::dev::registry::{Fault, Match, Rule, Target};
-use witgate_tests::{PATIENCE, Reply, World, components};
-
-/// The paths below a repository that the registry was asked to read, with how often.
-fn read(world: &World, repository: &str) -> BTreeMap<String, usize> {
-    let prefix = format!("/v2/{repository}/");
-    let mut paths = BTreeMap::new();
-    for request in world.deployment.registry.requests() {
-        if request.method == "GET" && request.path.starts_with(&prefix) {
-            *paths.entry(request.path).or_default() += 1;
-        }
-    }
-    paths
-}
+use witgate_tests::{PATIENCE, Reply, World, components, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a30_2_a_crowd_before_a_broken_registry_gets_one_outage_then_a_fresh_try() {
@@ -34,14 +21,6 @@ async fn a30_2_a_crowd_before_a_broken_registry_gets_one_outage_then_a_fresh_try
     assert_eq!(world.host.pull("broken", "manifests/1.0").await.status, 200);
 }
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a30_2_when_the_first_caller_leaves_the_work_goes_on_for_the_others() {
     let world = World::behind_the_door(|_| {}).await;
@@ -54,11 +33,11 @@ async fn a30_2_when_the_first_caller_leaves_the_work_goes_on_for_the_others() {
     let path = format!("/v2/demo/leaver/blobs/{}", pushed.component);
     tokio::select! {
         reply = world.host.pull("leaver", "manifests/1.0") => panic!("it was to leave before the answer: {reply:?}"),
-        () = until("the component is asked for", async || read(&world, "demo/leaver").contains_key(&path)) => {}
+        () = until("the component is asked for", async || world.read_of("demo/leaver").contains_key(&path)) => {}
     }
     let reply = world.host.pull("leaver", "manifests/1.0").await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    assert_eq!(read(&world, "demo/leaver")[&path], 1, "what was begun is used");
+    assert_eq!(world.read_of("demo/leaver")[&path], 1, "what was begun is used");
     assert_eq!(world.log_size().await, before + 1, "and is one decision");
     assert_eq!(world.host.pull("leaver", &format!("blobs/{}", pushed.component)).await.bytes, wasm);
 }
@@ -95,7 +74,7 @@ async fn a14_3_past_the_deadline_is_pending_and_later_the_decision_that_was_begu
     assert_eq!((reply.status, &reply.bytes), (200, &pushed.manifest_bytes), "{}", reply.body);
     assert_eq!(world.log_size().await, before + 1, "who came back joined what was begun");
     let blob = format!("blobs/{}", pushed.component);
-    assert_eq!(read(&world, "demo/patience")[&format!("/v2/demo/patience/{blob}")], 1);
+    assert_eq!(world.read_of("demo/patience")[&format!("/v2/demo/patience/{blob}")], 1);
 
     // The same for a blob that was evicted.
     let file = world.deployment.config.data_dir.join("cache/blobs/sha256").join(pushed.component.hex());
@@ -103,7 +82,7 @@ async fn a14_3_past_the_deadline_is_pending_and_later_the_decision_that_was_begu
     assert_eq!(world.host.pull("patience", &blob).await.status, 429);
     let reply = patient(&world, "patience", &blob).await;
     assert_eq!((reply.status, &reply.bytes[..]), (200, &wasm[..]));
-    assert_eq!(read(&world, "demo/patience")[&format!("/v2/demo/patience/{blob}")], 2, "fetched again once");
+    assert_eq!(world.read_of("demo/patience")[&format!("/v2/demo/patience/{blob}")], 2, "fetched again once");
 }
 
 /// A30.3: who leaves in the middle of a blob leaves nothing half behind.

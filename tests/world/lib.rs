@@ -86,7 +86,28 @@ pub fn policy_folder(folder: &std::path::Path, name: &str, rules: Option<&str>) 
 /// How long a story waits for anything: generous, for machines are slow and the failure is what is told.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Looks again until it holds; a story that waits for ever has failed.
+pub async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let start = std::time::Instant::now();
+    while !holds().await {
+        assert!(start.elapsed() < PATIENCE, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 impl World {
+    /// The paths below a repository that the registry was asked to read, with how often.
+    pub fn read_of(&self, repository: &str) -> std::collections::BTreeMap<String, usize> {
+        let prefix = format!("/v2/{repository}/");
+        let mut paths = std::collections::BTreeMap::new();
+        for request in self.deployment.registry.requests() {
+            if request.method == "GET" && request.path.starts_with(&prefix) {
+                *paths.entry(request.path).or_default() += 1;
+            }
+        }
+        paths
+    }
+
     /// The embedded deployment as the demo has it.
     pub async fn start() -> Self {
         Self::with(|_| {}).await

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::case::Digest;
 use crate::outage::{NoAnswer, Outage, Peer};
 
+use super::budgets::REQUESTS_PER_UPSTREAM;
 use super::docker_config::DockerConfigFault;
 use super::helper::HelperFault;
 use crate::egress::AddressRefused;
@@ -48,8 +49,14 @@ pub(super) enum Fault {
         least_bytes_per_s: u64,
     },
     /// Too much is under way already.
-    #[error("no free place within {} ms", after.as_millis())]
+    #[error("no free place among {REQUESTS_PER_UPSTREAM} requests within {} ms", after.as_millis())]
     Busy {
+        /// How long we waited.
+        after: Duration,
+    },
+    /// Too many bytes are under way already.
+    #[error("no room within {} ms for what is fetched and not decided about yet", after.as_millis())]
+    NoRoom {
         /// How long we waited.
         after: Duration,
     },
@@ -198,6 +205,8 @@ impl Fault {
                     "the registry answered {status}: check `username` with `password_file`, `token_file` or `docker_config` in `{table}`"
                 ))
             }
+            Self::Busy { .. } => Some("ask again when the registry has answered those".into()),
+            Self::NoRoom { .. } => Some("ask again, or raise `registry.cold_max_bytes`".into()),
             Self::RateLimited { wait } => Some(format!("ask again in {} s", seconds(*wait).max(1))),
             Self::DockerConfig(_) | Self::Helper { .. } => {
                 Some(format!("look at what `docker_config` of `{table}` names: `docker login` writes it"))

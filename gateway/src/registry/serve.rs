@@ -1,7 +1,6 @@
 //! What those who may fetch it are sent: a manifest or a blob of a repository by its digest, verified.
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::budgets::BLOB_BYTES;
 use super::document::{self, OCI_MANIFEST, shown};
@@ -11,7 +10,7 @@ use super::resolve::{self, Served};
 use super::upstream::Upstream;
 use super::{Blob, Registry};
 use crate::case::{Digest, Repository};
-use crate::outage::Outage;
+use crate::outage::{Outage, Peer};
 
 /// A manifest or index, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,16 +72,18 @@ impl Registry {
             };
             let mut named = layers.into_iter().chain([config]).filter(|named| named.digest == *digest);
             let descriptor = named.find(|named| named.size_bytes <= BLOB_BYTES).ok_or(Trouble::Unknown)?;
-            let wanted = (&descriptor).into();
-            let doing = || format!("reading blob `{digest}` of `{repository}`");
-            let cold = self.inner.memory.cold(&upstream, descriptor.size_bytes).await;
-            let cold = cold.map_err(|fault| resolve::registry_trouble(&upstream, doing(), fault))?;
-            let bytes = resolve::blob(&self.inner, &upstream, repository.name(), wanted).await?;
-            let is_counted = self.inner.store.counts(digest, &bytes);
-            Ok(if is_counted { bytes } else { Bytes::from_owner(Uncounted { bytes, _cold: cold }) })
+            let doing = format!("reading blob `{digest}` of `{repository}`");
+            let _room = self.inner.memory.cold(&upstream, descriptor.size_bytes, &doing).await?;
+            resolve::blob(&self.inner, &upstream, repository.name(), (&descriptor).into()).await.map(drop)
         };
-        let fetched = self.inner.memory.fetches.one(key, fetch).await;
-        known(fetched.map(|bytes| Blob::in_memory(*digest, bytes)))
+        // Sent from the store like any other: how slowly somebody reads takes no room from those who fetch.
+        match known(self.inner.memory.fetches.one(key, fetch).await)? {
+            Some(()) => self.held(digest).await?.map(Some).ok_or_else(|| {
+                let doing = format!("reading blob `{digest}` of `{repository}`, which was fetched a moment ago");
+                Outage::new(Peer::Internal, doing).with_hint("ask again; if it goes on, look at the disk of the cache")
+            }),
+            None => Ok(None),
+        }
     }
 
     /// A manifest that the registry calls what its bytes say.
@@ -103,18 +104,6 @@ impl Registry {
             Err(resolve::registry_trouble(upstream, format!("reading the manifest `{repository}@{digest}`"), fault))
         };
         self.inner.memory.manifest_fetches.one(key.clone(), fetch).await
-    }
-}
-
-/// Bytes that the store's memory has no room for, with the room that they take.
-struct Uncounted {
-    bytes: Bytes,
-    _cold: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Uncounted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
     }
 }
 

@@ -170,9 +170,8 @@ impl Reading<'_> {
 
     /// Whether a blob is there, is what its descriptor says, and is a JSON object.
     async fn is_json(&self, blob: &Descriptor) -> Result<bool, Trouble> {
-        let cold = self.inner.memory.cold(self.upstream, blob.size_bytes).await;
-        let doing = || format!("reading blob `{}` of `{}`", blob.digest, self.repository);
-        let _cold = cold.map_err(|fault| resolve::registry_trouble(self.upstream, doing(), fault))?;
+        let doing = format!("reading blob `{}` of `{}`", blob.digest, self.repository);
+        let _room = self.inner.memory.cold(self.upstream, blob.size_bytes, &doing).await?;
         match resolve::blob(self.inner, self.upstream, self.repository, blob.into()).await {
             Ok(bytes) => Ok(strict_json::parse(&bytes, strict_json::MAX_DEPTH).is_ok_and(|value| value.is_object())),
             Err(Trouble::Registry { fault, .. }) if lie(&fault, "blob", blob).is_some() => Ok(false),
