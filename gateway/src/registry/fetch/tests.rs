@@ -418,7 +418,7 @@ async fn no_more_than_32_requests_at_once_go_to_one_upstream() {
     }
     peer.asked_times(REQUESTS_PER_UPSTREAM).await;
     let chain = stage.outage(&peer, "x:one-more").await.chain();
-    assert!(chain.contains("no free place within 200 ms"), "{chain}");
+    assert!(chain.contains("no free place among 32 requests within 200 ms"), "{chain}");
     assert_eq!(peer.asked().len(), REQUESTS_PER_UPSTREAM);
     Pushed::new("x", b"component").on(&other, "1");
     stage.resolve(&other, "x:1").await.unwrap();
