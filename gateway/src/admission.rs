@@ -218,7 +218,9 @@ fn unseen(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> Case {
         reference: asked.reference.facts(),
         artifact: case::ArtifactFacts::unseen(),
         evidence: case::Evidence::default(),
-        surface: case::Surface::Unreadable { detail: "nothing was asked for yet".into() },
+        surface: case::Surface::Unseen,
+        previous: None,
+        break_glass: None,
     }
 }
 

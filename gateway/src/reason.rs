@@ -24,12 +24,15 @@ pub struct Reason {
     /// What to do next, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The bundle that says so, where several decide at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 impl Reason {
     /// A reason without a hint.
     pub fn new(code: Code, about: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { code, about: about.into(), detail: detail.into(), hint: None }
+        Self { code, about: about.into(), detail: detail.into(), hint: None, policy: None }
     }
 
     /// The same reason with the next thing to do.

@@ -86,5 +86,7 @@ pub fn case(component: &[u8], surface: Surface, now: Timestamp) -> Case {
             findings: vec![Finding::Verified(signature)],
         },
         surface,
+        previous: None,
+        break_glass: None,
     }
 }

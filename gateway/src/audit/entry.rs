@@ -111,7 +111,7 @@ impl Entry {
             artifact: case.artifact.digest,
             surface_digest: match &case.surface {
                 Surface::Component(world) => Some(world.digest),
-                Surface::Unreadable { .. } => None,
+                Surface::Unreadable { .. } | Surface::Unseen => None,
             },
             policy: PolicyEntry {
                 name: facts.policy.name.clone(),

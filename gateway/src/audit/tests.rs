@@ -117,6 +117,8 @@ pub(super) fn case() -> Case {
             ],
         },
         surface: Surface::Component(World { digest: digest("world"), imports: vec![import], exports: Vec::new() }),
+        previous: None,
+        break_glass: None,
     }
 }
 

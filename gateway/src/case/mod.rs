@@ -56,6 +56,40 @@ pub struct Case {
     pub evidence: Evidence,
     /// What they would touch.
     pub surface: Surface,
+    /// What was admitted last in this repository and scope, if it was another artifact: what an upgrade is compared with.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub previous: Option<Previous>,
+    /// The caller asks to be let past what may be let past in an emergency.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub break_glass: Option<BreakGlass>,
+}
+
+/// The artifact that was admitted last in the same repository and scope, whoever asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Previous {
+    /// The decision that admitted it.
+    #[schemars(with = "String")]
+    pub decision: Uuid,
+    /// When that was (RFC 3339, UTC).
+    #[schemars(with = "String")]
+    pub time: Timestamp,
+    /// The manifest's digest.
+    #[schemars(with = "String")]
+    pub artifact: Digest,
+    /// The annotation `org.opencontainers.image.version`, if it had one (untrusted).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<String>,
+    /// The names of its imports, sorted.
+    pub imports: Vec<String>,
+}
+
+/// A request to be let past what policy's `break_glass` may lift. It never lifts the floor, and grants nothing to link.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Why, in the caller's words; recorded and shown, 1 to 1024 bytes.
+    pub justification: String,
 }
 
 /// The versions of [`Case`] that this program reads.
@@ -88,6 +122,10 @@ impl Default for Scope {
 pub enum Mode {
     /// Nobody is admitted against policy.
     Enforce,
+    /// What policy alone refuses is admitted, with the reasons as warnings. The floor still refuses.
+    Warn,
+    /// As `warn`, but the reasons are recorded only, and not told to the caller.
+    Observe,
 }
 
 impl Mode {
@@ -95,6 +133,8 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enforce => "enforce",
+            Self::Warn => "warn",
+            Self::Observe => "observe",
         }
     }
 }
@@ -488,6 +528,8 @@ pub enum Surface {
         /// What the bytes are, or where reading stopped.
         detail: String,
     },
+    /// Nothing was fetched: what was asked, and by whom, was enough to refuse. The floor refuses it, too.
+    Unseen,
 }
 
 /// A component's imports and exports.
@@ -561,8 +603,14 @@ pub struct DecisionFacts {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schemars(with = "Option<serde_json::Value>")]
     pub grants: Option<Grants>,
-    /// The policy that decided.
+    /// The policy that decided; of several bundles at once, what they are together.
     pub policy: PolicyFacts,
+    /// The bundles, where several decided at once.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub bundles: Vec<PolicyFacts>,
+    /// Why policy would have refused it, sorted, where the mode is `warn` or `observe`.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub would_refuse: Vec<Reason>,
 }
 
 /// Admit or refuse.

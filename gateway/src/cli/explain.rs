@@ -80,6 +80,9 @@ fn explanation(record: &Record, case: &Case, decision: &DecisionFacts) -> String
         Surface::Unreadable { detail } => {
             let _ = writeln!(text, "  unreadable: {}", show(detail));
         }
+        Surface::Unseen => {
+            let _ = writeln!(text, "  unseen: what was asked, and by whom, was enough to refuse");
+        }
         Surface::Component(world) if world.imports.is_empty() => {
             let _ = writeln!(text, "  none");
         }

@@ -54,6 +54,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>
                 Ok(ExitCode::from(1))
             }
         },
+        (Surface::Unseen, _) => unreachable!("`inspect` looks at bytes"),
         (Surface::Unreadable { detail }, _) => {
             eprintln!("witgate: error: `{}` is no component that can be read: {detail}", args.component);
             Ok(ExitCode::from(1))

@@ -65,6 +65,8 @@ pub(super) fn case(purpose: Purpose) -> Case {
         },
         evidence: Evidence::default(),
         surface: Surface::Component(World { digest: Digest::of(b"world"), imports: Vec::new(), exports: Vec::new() }),
+        previous: None,
+        break_glass: None,
     }
 }
 

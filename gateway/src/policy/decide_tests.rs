@@ -111,6 +111,8 @@ fn case_with(findings: Vec<Finding>, imports: &[&str]) -> Case {
             imports: imports.iter().map(|name| import(name)).collect(),
             exports: Vec::new(),
         }),
+        previous: None,
+        break_glass: None,
     }
 }
 
@@ -272,7 +274,7 @@ fn each_reason_reads_well() {
         let decision = policy.decide(case).unwrap();
         let reasons = decision.facts().reasons.clone();
         assert_eq!(reasons.len(), 1, "{reasons:?}");
-        let Reason { code, about, detail, hint } = reasons.into_iter().next().unwrap();
+        let Reason { code, about, detail, hint, policy: _ } = reasons.into_iter().next().unwrap();
         assert!(hint.is_some());
         format!("{code} | {about} | {detail}")
     };

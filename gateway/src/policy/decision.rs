@@ -71,6 +71,8 @@ impl Decision {
             warnings,
             grants: None,
             policy,
+            bundles: Vec::new(),
+            would_refuse: Vec::new(),
         };
         Self { facts, verdict: Verdict::Refuse(reasons) }
     }
@@ -121,6 +123,8 @@ impl Decision {
             warnings,
             grants: Some(grants),
             policy,
+            bundles: Vec::new(),
+            would_refuse: Vec::new(),
         };
         Some(Self { facts, verdict: Verdict::Admit(grant) })
     }

@@ -24,6 +24,10 @@ pub(super) fn before(case: &Case) -> Vec<Reason> {
         Surface::Unreadable { detail } => {
             reasons.push(Reason::new(Code::COMPONENT_UNREADABLE, case.artifact.digest.to_string(), detail.as_str()));
         }
+        Surface::Unseen => {
+            let detail = "nothing of it was fetched";
+            reasons.push(Reason::new(Code::COMPONENT_UNREADABLE, case.reference.text.as_str(), detail));
+        }
         Surface::Component(world) => {
             if case.artifact.component.is_none() && case.artifact.components.is_empty() {
                 let detail = "the manifest names no layer that is a component";
@@ -94,7 +98,7 @@ pub(super) fn granted(case: &Case, grants: AnsweredGrants) -> Grants {
 fn imports(case: &Case) -> impl Iterator<Item = &str> {
     let imports = match &case.surface {
         Surface::Component(world) => world.imports.as_slice(),
-        Surface::Unreadable { .. } => &[],
+        Surface::Unreadable { .. } | Surface::Unseen => &[],
     };
     imports.iter().map(|import| import.name.as_str())
 }

@@ -56,6 +56,7 @@ pub async fn inspect_all(components: &[Bytes]) -> Result<Surface, Outage> {
                 let detail = format!("component {} of {}: {detail}", number + 1, components.len());
                 return Ok(Surface::Unreadable { detail });
             }
+            Surface::Unseen => return Ok(Surface::Unseen),
         }
     }
     let (imports, exports): (Vec<_>, Vec<_>) = (imports.into_iter().collect(), exports.into_iter().collect());
@@ -66,7 +67,7 @@ pub async fn inspect_all(components: &[Bytes]) -> Result<Surface, Outage> {
 pub fn digest(surface: &Surface) -> Digest {
     match surface {
         Surface::Component(world) => world.digest,
-        Surface::Unreadable { .. } => canonical_digest(surface),
+        Surface::Unreadable { .. } | Surface::Unseen => canonical_digest(surface),
     }
 }
 

@@ -16,6 +16,7 @@ async fn world_of(component: Vec<u8>) -> World {
     match inspect(Some(component.into())).await.expect("a reader is free") {
         Surface::Component(world) => world,
         Surface::Unreadable { detail } => panic!("not read: {detail}"),
+        Surface::Unseen => panic!("bytes are looked at"),
     }
 }
 
