@@ -7,8 +7,6 @@ package witgate.admission
 
 import data.witgate.legacy
 import data.witgate.patterns
-import data.witgate.signing
-import data.witgate.versioning
 
 # METADATA
 # title: The one way in
@@ -18,7 +16,7 @@ default admit := false
 admit if {
 	signed
 	data.witgate.attestations.allowed
-	versioning.allowed
+	data.witgate.versioning.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
@@ -26,9 +24,9 @@ admit if {
 
 # METADATA
 # title: Who must have signed has, or a wasmCloud 1.x token stands in until its sunset
-signed if signing.allowed
+signed if data.witgate.signing.allowed
 
-signed if legacy.allowed
+signed if data.witgate.legacy.allowed
 
 # METADATA
 # title: The patterns of the caller
@@ -55,11 +53,14 @@ host_patterns := patterns.covering(input.host)
 # METADATA
 # title: The grant rules that name this caller for this reference, whatever the host
 named contains index if {
+	# Bound once: in a loop, each use of a rule would look it up again.
+	known := caller_patterns
+	covering := data.witgate.signing.reference_patterns
 	some index, rule in data.witgate.grants
 	some pattern in rule.callers
-	pattern in caller_patterns
+	pattern in known
 	some reference in rule.references
-	reference in signing.reference_patterns
+	reference in covering
 }
 
 # METADATA
@@ -71,9 +72,11 @@ matching contains index if {
 }
 
 matching contains index if {
+	known := host_patterns
+	rules := data.witgate.grants
 	some index in named
-	some pattern in data.witgate.grants[index].hosts
-	pattern in host_patterns
+	some pattern in rules[index].hosts
+	pattern in known
 }
 
 # METADATA
@@ -95,23 +98,28 @@ grants := object.union(
 }
 
 granted_imports contains pattern if {
+	rules := data.witgate.grants
 	some index in matching
-	some pattern in data.witgate.grants[index].imports
+	some pattern in rules[index].imports
 }
 
 granted_links contains link if {
+	rules := data.witgate.grants
 	some index in matching
-	some link in data.witgate.grants[index].links
+	some link in rules[index].links
 }
 
 granted_config contains entry if {
+	rules := data.witgate.grants
 	some index in matching
-	some entry in data.witgate.grants[index].config
+	some entry in rules[index].config
 }
 
 granted_limits[name] := min(values) if {
+	rules := data.witgate.grants
+	applying := matching
 	some name in ["memory_bytes", "fuel", "timeout_ms"]
-	values := {value | some index in matching; value := data.witgate.grants[index].limits[name]}
+	values := {value | some index in applying; value := rules[index].limits[name]}
 	count(values) > 0
 }
 
@@ -121,25 +129,26 @@ lifetimes contains seconds if {
 }
 
 links_not_granted contains link if {
+	granted := granted_links
 	some link in input.links
-	not link in granted_links
+	not link in granted
 }
 
 refuse contains reason if {
-	some reason in signing.refuse
+	some reason in data.witgate.signing.refuse
 	not legacy.lifts(reason)
 }
 
-refuse contains reason if some reason in legacy.refuse
+refuse contains reason if some reason in data.witgate.legacy.refuse
 
 refuse contains reason if some reason in data.witgate.attestations.refuse
-refuse contains reason if some reason in versioning.refuse
+refuse contains reason if some reason in data.witgate.versioning.refuse
 
 # METADATA
 # title: Somebody signed whom the revocation list names
 # description: Told where nobody else who must have signed has. The first of them is enough, the evidence names each.
 refuse contains reason if {
-	not signing.allowed
+	not data.witgate.signing.allowed
 	revoked := [finding |
 		some finding in input.evidence.findings
 		finding.status == "rejected"
@@ -161,7 +170,7 @@ refuse contains reason if {
 	reason := {
 		"code": "caller-not-granted",
 		"about": input.caller.id,
-		"detail": sprintf("no grant rule names `%s` for `%s`", [input.caller.id, signing.reference]),
+		"detail": sprintf("no grant rule names `%s` for `%s`", [input.caller.id, data.witgate.signing.reference]),
 		"hint": "add a rule for this caller to `witgate.grants` in the policy's data",
 	}
 }
@@ -196,8 +205,9 @@ refuse contains reason if {
 # title: What a person should look at although it does not refuse
 # description: Another file of the package `witgate.admission` may add to `refuse` and `warn`; nothing is warned of here.
 warn contains reason if {
+	rules := data.witgate.grants
 	some index in matching
-	some pattern in data.witgate.grants[index].imports
+	some pattern in rules[index].imports
 	endswith(pattern, "/*")
 	reason := {
 		"code": "grant-without-version",
@@ -207,5 +217,5 @@ warn contains reason if {
 	}
 }
 
-warn contains reason if some reason in legacy.warn
+warn contains reason if some reason in data.witgate.legacy.warn
 warn contains reason if some reason in data.witgate.claims.warn

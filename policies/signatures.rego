@@ -18,9 +18,11 @@ reference_patterns := patterns.covering(reference) | {"*"}
 # METADATA
 # title: The entries that speak about this reference, by their index
 matching contains index if {
+	# Bound once: in a loop, each use of a rule would look it up again.
+	covering := reference_patterns
 	some index, entry in data.witgate.signatures
 	some pattern in entry.references
-	pattern in reference_patterns
+	pattern in covering
 }
 
 # METADATA
@@ -144,22 +146,16 @@ subjects[finding] := {"email": {san.value}} if {
 	plain_email(san.value)
 }
 
-subjects[finding] := {"uri": patterns.covering(san.value)} if {
+subjects[finding] := kinds_of_uri(san.value, patterns.covering(san.value)) if {
 	some finding in verified
 	san := input.evidence.findings[finding].signer.san
 	san.kind == "uri"
 	plain_uri(san.value)
-	not plain_spiffe(san.value)
 }
 
-subjects[finding] := {"uri": covering, "spiffe": covering} if {
-	some finding in verified
-	san := input.evidence.findings[finding].signer.san
-	san.kind == "uri"
-	plain_uri(san.value)
-	plain_spiffe(san.value)
-	covering := patterns.covering(san.value)
-}
+kinds_of_uri(uri, covering) := {"uri": covering, "spiffe": covering} if plain_spiffe(uri)
+
+kinds_of_uri(uri, covering) := {"uri": covering} if not plain_spiffe(uri)
 
 # METADATA
 # title: Whether a verified signature is by the one an identity names

@@ -9,9 +9,10 @@ package witgate.versioning
 # METADATA
 # title: The entries that speak about this reference, by their index
 matching contains index if {
+	covering := data.witgate.signing.reference_patterns
 	some index, entry in data.witgate.versions
 	some pattern in entry.references
-	pattern in data.witgate.signing.reference_patterns
+	pattern in covering
 }
 
 # METADATA

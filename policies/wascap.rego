@@ -6,14 +6,13 @@
 #   lifts nothing else. Only verified findings are looked at.
 package witgate.legacy
 
-import data.witgate.signing
-
 # METADATA
 # title: The entries that speak about this reference, by their index
 matching contains index if {
+	covering := data.witgate.signing.reference_patterns
 	some index, entry in data.witgate.wascap
 	some pattern in entry.references
-	pattern in signing.reference_patterns
+	pattern in covering
 }
 
 # METADATA
@@ -68,7 +67,7 @@ lifts(reason) if {
 # METADATA
 # title: The token was good until its sunset
 refuse contains reason if {
-	not signing.allowed
+	not data.witgate.signing.allowed
 	count(open) == 0
 	some index in named
 	some token in tokens
@@ -84,7 +83,7 @@ refuse contains reason if {
 # METADATA
 # title: The token is by somebody whom no entry names
 refuse contains reason if {
-	not signing.allowed
+	not data.witgate.signing.allowed
 	count(matching) > 0
 	count(named) == 0
 	some token in tokens
@@ -99,7 +98,7 @@ refuse contains reason if {
 # METADATA
 # title: A token stands in, and will not for ever
 warn contains reason if {
-	not signing.allowed
+	not data.witgate.signing.allowed
 	some index in open
 	some token in tokens
 	sunset := data.witgate.wascap[index].sunset

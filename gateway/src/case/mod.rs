@@ -117,10 +117,11 @@ impl Default for Scope {
 }
 
 /// What a refusal does in this scope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Nobody is admitted against policy.
+    #[default]
     Enforce,
     /// What policy alone refuses is admitted, with the reasons as warnings. The floor still refuses.
     Warn,

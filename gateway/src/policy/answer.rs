@@ -1,7 +1,7 @@
 //! What the policy answered, held to its shape.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::case::{ConfigEntry, Limits};
 use crate::reason::{Code, Reason};
@@ -48,13 +48,50 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Reads a set of reasons alone.
+    pub fn read_reasons(value: Value) -> Result<Vec<Reason>, String> {
+        Self::read(json!({"admit": false, "refuse": value, "warn": [], "grants": null})).map(|answer| answer.refuse)
+    }
+}
+
 impl AnsweredGrants {
-    fn check(&self) -> Result<(), String> {
+    /// What several bundles grant together: the imports and links are covered by each one by itself, and so is native code;
+    /// limits are the smallest. `None` where none grants anything.
+    ///
+    /// # Errors
+    /// Two values for one key of the configuration.
+    pub fn meet(granting: Vec<Self>) -> Result<Option<Self>, String> {
+        let Some(together) = granting.into_iter().reduce(|mut one, other| {
+            one.imports.extend(other.imports);
+            one.links.extend(other.links);
+            one.config.extend(other.config.into_iter().filter(|entry| !one.config.contains(entry)).collect::<Vec<_>>());
+            one.limits = Limits {
+                memory_bytes: one.limits.memory_bytes.min(other.limits.memory_bytes),
+                fuel: one.limits.fuel.min(other.limits.fuel),
+                timeout_ms: one.limits.timeout_ms.min(other.limits.timeout_ms),
+            };
+            one.lifetime_s = [one.lifetime_s, other.lifetime_s].into_iter().flatten().min();
+            one.native &= other.native;
+            one
+        }) else {
+            return Ok(None);
+        };
+        together.check_config()?;
+        Ok(Some(together))
+    }
+
+    fn check_config(&self) -> Result<(), String> {
         let mut keys: Vec<_> = self.config.iter().map(|entry| &entry.key).collect();
         keys.sort();
-        if let Some(pair) = keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("grants configuration `{}` two values", pair[0].escape_debug()));
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(format!("grants configuration `{}` two values", pair[0].escape_debug())),
+            None => Ok(()),
         }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.check_config()?;
         let Limits { memory_bytes, fuel, timeout_ms } = self.limits;
         if [memory_bytes, fuel, timeout_ms].contains(&0) || self.lifetime_s == Some(0) {
             return Err("grants a limit of 0".into());
@@ -126,8 +163,6 @@ const MAX_GRANTED: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! How deep a compiled policy could go, found before it runs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use regorus::rvm::Instruction;
 use regorus::rvm::instructions::LiteralOrRegister;
@@ -136,22 +137,35 @@ fn value_levels(rules: &[Rule], memo: &mut [Option<Levels>], rule: usize) -> Lev
     levels
 }
 
-/// The rules of a program. A body is the run of instructions from its entry to the next entry.
-fn rules(program: &Program) -> Vec<Rule> {
+/// A piece of a rule in a program: the run of instructions from its entry to the next entry.
+pub(super) struct Piece {
+    pub rule: usize,
+    /// Whether it takes arguments apart, in front of a body.
+    pub is_head: bool,
+    pub instructions: Range<usize>,
+}
+
+/// The pieces of every rule, by their entries.
+pub(super) fn pieces(program: &Program) -> Vec<Piece> {
     let mut entries = BTreeMap::new();
     for (rule, info) in program.rule_infos.iter().enumerate() {
         entries.extend(info.definitions.iter().flatten().map(|entry| (*entry as usize, (rule, false))));
         entries.extend(info.destructuring_blocks.iter().flatten().map(|entry| (*entry as usize, (rule, true))));
     }
+    let ends = entries.keys().copied().skip(1).chain([program.instructions.len()]);
+    let piece = |((&start, &(rule, is_head)), end)| Piece { rule, is_head, instructions: start..end };
+    entries.iter().zip(ends).map(piece).collect()
+}
+
+/// The rules of a program.
+fn rules(program: &Program) -> Vec<Rule> {
     let mut rules: Vec<_> = program
         .rule_infos
         .iter()
         .map(|info| Rule { is_function: info.function_info.is_some(), bodies: Vec::new(), heads: Vec::new() })
         .collect();
-    let ends = entries.keys().copied().skip(1).chain([program.instructions.len()]);
-    for ((&start, &(rule, is_head)), end) in entries.iter().zip(ends) {
-        let instructions = program.instructions.get(start..end).unwrap_or_default();
-        let body = body(program, instructions);
+    for Piece { rule, is_head, instructions } in pieces(program) {
+        let body = body(program, program.instructions.get(instructions).unwrap_or_default());
         if is_head { rules[rule].heads.push(body) } else { rules[rule].bodies.push(body) }
     }
     rules
@@ -167,8 +181,7 @@ fn body(program: &Program, instructions: &[Instruction]) -> Body {
                 body.calls.extend(called.map(|call| usize::from(call.func_rule_index)));
             }
             Instruction::VirtualDataDocumentLookup { params_index } => {
-                let path = program.instruction_data.get_virtual_data_document_lookup_params(*params_index);
-                let path = path.map_or(&[][..], |params| &params.path_components);
+                let path = looked_up(program, *params_index);
                 body.calls.extend((0..program.rule_infos.len()).filter(|rule| may_be(program, path, *rule)));
                 body.wraps += path.len();
             }
@@ -187,8 +200,19 @@ fn body(program: &Program, instructions: &[Instruction]) -> Body {
     body
 }
 
+/// The rules that a run of instructions may call.
+pub(super) fn calls(program: &Program, instructions: &[Instruction]) -> Vec<usize> {
+    body(program, instructions).calls
+}
+
+/// The path below `data` of a look-up.
+pub(super) fn looked_up(program: &Program, params_index: u16) -> &[LiteralOrRegister] {
+    let params = program.instruction_data.get_virtual_data_document_lookup_params(params_index);
+    params.map_or(&[][..], |params| &params.path_components)
+}
+
 /// Whether a path with computed parts may lead to a rule, or to a package above it.
-fn may_be(program: &Program, path: &[LiteralOrRegister], rule: usize) -> bool {
+pub(super) fn may_be(program: &Program, path: &[LiteralOrRegister], rule: usize) -> bool {
     let name = rule_name(program, rule);
     path.iter().zip(name.split('.').skip(1)).all(|(part, word)| match part {
         LiteralOrRegister::Literal(index) => match program.literals.get(usize::from(*index)) {
@@ -250,7 +274,7 @@ mod tests {
         };
         // Two levels stand above: the entry and its `admit`.
         let engine = admission(&tower(MAX_RULE_DEPTH - 3)).unwrap();
-        assert_eq!(engine.evaluate("{}").unwrap()["admit"], true);
+        assert_eq!(engine.evaluate_json(&json!({})).unwrap()["admit"], true);
         assert!(matches!(admission(&tower(MAX_RULE_DEPTH + 3)).map(|_| ()), Err(LoadError::TooDeep { .. })));
         assert!(admission(&tower(2000)).is_err());
     }
@@ -270,7 +294,7 @@ mod tests {
             rules
         };
         // 8 x 9 x 9 levels twice, and once more in what is answered; five storeys would be 472,392 and overflow.
-        let answer = admission(&towers(2)).unwrap().evaluate("{}").unwrap();
+        let answer = admission(&towers(2)).unwrap().evaluate_json(&json!({})).unwrap();
         assert_eq!(answer["admit"], true);
         for levels in [3, 5, 40] {
             assert!(matches!(admission(&towers(levels)).map(|_| ()), Err(LoadError::Limit { .. })));

@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::LoadError;
-use crate::case::{Digest, PolicyFacts};
+use crate::case::{Digest, Mode, PolicyFacts};
 
 /// The table `[policy]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -18,8 +18,22 @@ pub struct Settings {
     pub dir: Option<PathBuf>,
     /// A folder of `*.json` files that are merged over the data of the policies.
     pub data: Option<PathBuf>,
-    /// How long one decision may be thought about, in milliseconds.
+    /// How long one decision may be thought about, in milliseconds, by each bundle.
     pub timeout_ms: u64,
+    /// What a refusal does in this scope.
+    pub mode: Mode,
+    /// More bundles, by their names: each of them has to admit as well.
+    pub bundles: BTreeMap<String, BundleSettings>,
+}
+
+/// One table `[policy.bundles.NAME]`: a bundle that decides beside the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BundleSettings {
+    /// As `dir` of `[policy]`.
+    pub dir: Option<PathBuf>,
+    /// As `data` of `[policy]`.
+    pub data: Option<PathBuf>,
 }
 
 impl Settings {
@@ -31,7 +45,13 @@ impl Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { dir: None, data: None, timeout_ms: Self::DEFAULT_TIMEOUT_MS }
+        Self {
+            dir: None,
+            data: None,
+            timeout_ms: Self::DEFAULT_TIMEOUT_MS,
+            mode: Mode::Enforce,
+            bundles: BTreeMap::new(),
+        }
     }
 }
 
@@ -71,6 +91,20 @@ impl Bundle {
             data: EMBEDDED_DATA.iter().map(source).collect(),
             data_over: Vec::new(),
         }
+    }
+
+    /// Reads every bundle that `settings` name: the unnamed one first, then the others in the order of their names.
+    pub fn read_all(settings: &Settings) -> Result<Vec<Self>, LoadError> {
+        if settings.bundles.len() > MAX_BUNDLES {
+            let what = "number of bundles".into();
+            return Err(LoadError::Limit { what, found: settings.bundles.len(), limit: MAX_BUNDLES });
+        }
+        let mut bundles = vec![Self::read(settings)?];
+        for (name, BundleSettings { dir, data }) in &settings.bundles {
+            let own = Settings { dir: dir.clone(), data: data.clone(), ..Settings::default() };
+            bundles.push(Self { name: name.clone(), ..Self::read(&own)? });
+        }
+        Ok(bundles)
     }
 
     /// Reads what `settings` names.
@@ -201,6 +235,8 @@ fn too_big(name: &str, found: usize) -> LoadError {
     LoadError::Limit { what: format!("size of `{name}` in bytes"), found, limit: MAX_FILE_BYTES }
 }
 
+/// Bundles beside the unnamed one.
+const MAX_BUNDLES: usize = 16;
 /// Files of one kind in a bundle; regorus takes 256 sources in all.
 const MAX_FILES: usize = 128;
 /// One file, in bytes; the shipped ones are below 10 KiB, and 1 MiB is what regorus reads.

@@ -507,7 +507,7 @@ fn signatures_of_strangers_do_not_use_up_the_instructions() {
         data["witgate"]["signatures"] = json!([entry]);
         let bundle = Bundle::from_sources(Bundle::embedded().modules, &data, "t", "1").unwrap();
         // The clock of a busy machine is not what is tested.
-        Policy::from_bundle(&bundle, 30_000).unwrap()
+        Policy::of_bundles(&[bundle], 30_000).unwrap()
     };
     let mut identities: Vec<_> = (0..31)
         .map(

@@ -129,6 +129,20 @@ impl Decision {
         Some(Self { facts, verdict: Verdict::Admit(grant) })
     }
 
+    /// The same, with the bundles that decided, where there were several.
+    pub(super) fn by(mut self, bundles: Vec<PolicyFacts>) -> Self {
+        self.facts.bundles = bundles;
+        self
+    }
+
+    /// The same admission, with what policy would have refused it for in another mode.
+    pub(super) fn passing(mut self, mut would_refuse: Vec<Reason>) -> Self {
+        would_refuse.sort();
+        would_refuse.dedup();
+        self.facts.would_refuse = would_refuse;
+        self
+    }
+
     /// The decision as it is recorded.
     pub fn facts(&self) -> &DecisionFacts {
         &self.facts

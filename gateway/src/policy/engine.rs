@@ -6,27 +6,39 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use regorus::Value;
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::RegoVM;
 use regorus::rvm::program::{Program, RuleInfo, RuleType};
 use regorus::rvm::vm::VmError;
 use regorus::utils::limits::ExecutionTimerConfig;
 
-use super::LoadError;
 use super::bounds::check_bounds;
+use super::{LoadError, early};
+use crate::case::Case;
 use super::bundle::Source;
 use super::scrutiny::{package, scrutinize};
+use super::value::{NotJson, Values};
 
 /// A compiled policy with its data, ready for any number of threads.
 pub(super) struct Engine {
     program: Arc<Program>,
+    /// The same with those refusals alone that need nothing fetched; `None` where there are none.
+    early: Option<Arc<Program>>,
     /// Each machine parses its own copy: shared values do not scale, for every look-up counts references.
     data_json: String,
     timeout: Duration,
     /// Idle machines. A slot is locked for the time of a `take`, never during an evaluation, and never waited for.
-    idle: [Mutex<Option<RegoVM>>; MAX_IDLE_MACHINES],
+    idle: [Mutex<Option<Machine>>; MAX_IDLE_MACHINES],
     /// Whether the policy has a rule `grants`: one that is there and undefined is a fault, one that is not grants nothing.
     has_grants: bool,
+}
+
+/// A machine with what it keeps from one decision to the next.
+struct Machine {
+    vm: RegoVM,
+    early: Option<RegoVM>,
+    values: Values,
 }
 
 /// Why an evaluation gave no answer.
@@ -61,6 +73,7 @@ impl Engine {
         check_kinds(&program)?;
         let engine = Self {
             has_grants: rule(&program, "grants").is_some(),
+            early: early::program(&program).map(Arc::new),
             program,
             data_json,
             timeout,
@@ -71,64 +84,86 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Evaluates the contract's four rules on `input_json`.
-    pub fn evaluate(&self, input_json: &str) -> Result<serde_json::Value, Fault> {
+    /// Whether the policy has a rule `grants`: one without restricts nothing that others grant.
+    pub fn has_grants(&self) -> bool {
+        self.has_grants
+    }
+
+    /// Evaluates the contract's four rules on a case.
+    pub fn evaluate(&self, case: &Case) -> Result<serde_json::Value, Fault> {
+        self.evaluate_with(|values| values.of_case(case))
+    }
+
+    /// Evaluates on any JSON.
+    #[cfg(test)]
+    pub fn evaluate_json(&self, input: &serde_json::Value) -> Result<serde_json::Value, Fault> {
+        self.evaluate_with(|values| values.of(input))
+    }
+
+    fn evaluate_with(&self, input: impl FnOnce(&mut Values) -> Result<Value, NotJson>) -> Result<serde_json::Value, Fault> {
+        self.with_machine(|Machine { vm, values, .. }| {
+            let answer = run(vm, input(values), ENTRY)?;
+            if !answer.is_object() {
+                return Err(Fault::Failed("answered nothing".into()));
+            }
+            if self.has_grants && answer["grants"].is_null() && answer["admit"] == true {
+                return Err(Fault::Failed("admits, but its `grants` are undefined".into()));
+            }
+            Ok(answer)
+        })
+    }
+
+    /// The refusals by those bodies of `refuse` that read nothing which has to be fetched: what they say of this case they say
+    /// as well once everything is there.
+    pub fn refuse_early(&self, case: &Case) -> Result<serde_json::Value, Fault> {
+        if self.early.is_none() {
+            return Ok(serde_json::Value::Array(Vec::new()));
+        }
+        self.with_machine(|Machine { early, values, .. }| match early {
+            Some(vm) => run(vm, values.of_case(case), ENTRY_REFUSE),
+            None => Ok(serde_json::Value::Array(Vec::new())),
+        })
+    }
+
+    fn with_machine<T>(&self, work: impl FnOnce(&mut Machine) -> Result<T, Fault>) -> Result<T, Fault> {
         let mut machine = match self.take() {
             Some(machine) => machine,
             None => self.machine()?,
         };
         // A machine that panicked or failed is dropped: nothing of it reaches the next decision.
-        let evaluated = catch_unwind(AssertUnwindSafe(|| self.run(&mut machine, input_json)));
-        let answer = evaluated.map_err(|_| Fault::Broken("evaluator panicked".into()))??;
+        let worked = catch_unwind(AssertUnwindSafe(|| work(&mut machine)));
+        let answer = worked.map_err(|_| Fault::Broken("evaluator panicked".into()))??;
         self.give_back(machine);
         Ok(answer)
     }
 
-    fn run(&self, machine: &mut RegoVM, input_json: &str) -> Result<serde_json::Value, Fault> {
-        let input = regorus::Value::from_json_str(input_json).map_err(|error| Fault::Broken(error.to_string()))?;
-        machine.set_input(input);
-        let answer = machine.execute_entry_point_by_name(ENTRY).map_err(|error| match error {
-            VmError::TimeLimitExceeded { limit, .. } => {
-                Fault::Timeout(format!("evaluation ran past {} ms", limit.as_millis()))
-            }
-            VmError::InstructionLimitExceeded { limit, .. } => {
-                Fault::Timeout(format!("evaluation ran past {limit} instructions"))
-            }
-            error => Fault::Failed(error.to_string()),
-        })?;
-        let mut answer = serde_json::to_value(&answer).map_err(|error| Fault::Failed(error.to_string()))?;
-        if !answer.is_object() {
-            return Err(Fault::Failed("answered nothing".into()));
-        }
-        if self.has_grants && answer["grants"].is_null() && answer["admit"] == true {
-            return Err(Fault::Failed("admits, but its `grants` are undefined".into()));
-        }
-        machine.set_input(regorus::Value::Undefined);
-        Ok(answer.take())
+    fn machine(&self) -> Result<Machine, Fault> {
+        let data = Value::from_json_str(&self.data_json).map_err(|error| Fault::Broken(error.to_string()))?;
+        let vm = self.load(&self.program, data.clone())?;
+        let early = self.early.as_ref().map(|program| self.load(program, data)).transpose()?;
+        Ok(Machine { vm, early, values: Values::default() })
     }
 
-    fn machine(&self) -> Result<RegoVM, Fault> {
-        let broken = |error: &dyn std::fmt::Display| Fault::Broken(error.to_string());
-        let mut machine = RegoVM::new();
+    fn load(&self, program: &Arc<Program>, data: Value) -> Result<RegoVM, Fault> {
+        let mut vm = RegoVM::new();
         // A function that fails is undefined, as in OPA. The strict mode of this machine would end the whole body without a
         // word, and with it what the body still had to refuse.
-        machine.set_strict_builtin_errors(false);
-        machine.set_max_instructions(MAX_INSTRUCTIONS);
-        machine.set_execution_timer_config(Some(ExecutionTimerConfig {
+        vm.set_strict_builtin_errors(false);
+        vm.set_max_instructions(MAX_INSTRUCTIONS);
+        vm.set_execution_timer_config(Some(ExecutionTimerConfig {
             limit: self.timeout,
             check_interval: TIMER_INTERVAL,
         }));
-        machine.load_program(Arc::clone(&self.program));
-        let data = regorus::Value::from_json_str(&self.data_json).map_err(|error| broken(&error))?;
-        machine.set_data(data).map_err(|error| broken(&error))?;
-        Ok(machine)
+        vm.load_program(Arc::clone(program));
+        vm.set_data(data).map_err(|error| Fault::Broken(error.to_string()))?;
+        Ok(vm)
     }
 
-    fn take(&self) -> Option<RegoVM> {
+    fn take(&self) -> Option<Machine> {
         self.slots().find_map(|slot| slot.try_lock().ok()?.take())
     }
 
-    fn give_back(&self, machine: RegoVM) {
+    fn give_back(&self, machine: Machine) {
         let mut machine = Some(machine);
         for slot in self.slots() {
             if let Ok(mut slot) = slot.try_lock()
@@ -141,12 +176,28 @@ impl Engine {
     }
 
     /// The slots, from another one for each thread, so that threads seldom meet.
-    fn slots(&self) -> impl Iterator<Item = &Mutex<Option<RegoVM>>> {
+    fn slots(&self) -> impl Iterator<Item = &Mutex<Option<Machine>>> {
         let mut hasher = DefaultHasher::new();
         std::thread::current().id().hash(&mut hasher);
         let start = usize::try_from(hasher.finish() % MAX_IDLE_MACHINES as u64).unwrap_or(0);
         self.idle.iter().cycle().skip(start).take(MAX_IDLE_MACHINES)
     }
+}
+
+/// One execution of one entry point.
+fn run(vm: &mut RegoVM, input: Result<Value, NotJson>, entry: &str) -> Result<serde_json::Value, Fault> {
+    vm.set_input(input.map_err(|error| Fault::Broken(error.to_string()))?);
+    let answer = vm.execute_entry_point_by_name(entry).map_err(|error| match error {
+        VmError::TimeLimitExceeded { limit, .. } => {
+            Fault::Timeout(format!("evaluation ran past {} ms", limit.as_millis()))
+        }
+        VmError::InstructionLimitExceeded { limit, .. } => {
+            Fault::Timeout(format!("evaluation ran past {limit} instructions"))
+        }
+        error => Fault::Failed(error.to_string()),
+    })?;
+    vm.set_input(Value::Undefined);
+    serde_json::to_value(&answer).map_err(|error| Fault::Failed(error.to_string()))
 }
 
 impl Fault {
@@ -166,10 +217,10 @@ fn compile(modules: &[Source], data_json: &str) -> Result<Arc<Program>, LoadErro
         engine.add_policy(module.name.clone(), module.text.clone()).map_err(|error| fault(&error))?;
     }
     engine.add_policy(ENTRY_NAME.into(), ENTRY_MODULE.into()).map_err(|error| fault(&error))?;
-    let data = regorus::Value::from_json_str(data_json).map_err(|error| fault(&error))?;
+    let data = Value::from_json_str(data_json).map_err(|error| fault(&error))?;
     engine.add_data(data).map_err(|error| fault(&error))?;
     let compiled = engine.compile_with_entrypoint(&ENTRY.into()).map_err(|error| fault(&error))?;
-    Compiler::compile_from_policy(&compiled, &[ENTRY]).map_err(|error| fault(&error))
+    Compiler::compile_from_policy(&compiled, &[ENTRY, ENTRY_REFUSE]).map_err(|error| fault(&error))
 }
 
 fn compile_error(report: &str) -> LoadError {
@@ -216,6 +267,7 @@ fn rule<'a>(program: &'a Program, name: &str) -> Option<&'a RuleInfo> {
 const ENTRY_PACKAGE: &str = "witgate_gateway";
 const ENTRY_NAME: &str = "gateway.rego";
 const ENTRY: &str = "data.witgate_gateway.answer";
+const ENTRY_REFUSE: &str = "data.witgate_gateway.refuse";
 /// One entry point for all four rules: what they share is computed once an execution, not once an entry point. Each has a
 /// default, because one undefined member makes the whole object undefined.
 const ENTRY_MODULE: &str = "package witgate_gateway
@@ -362,6 +414,10 @@ mod tests {
         load(&format!("package witgate.admission\n\n{rules}\n"))
     }
 
+    fn text(json: &str) -> serde_json::Value {
+        serde_json::from_str(json).unwrap()
+    }
+
     #[test]
     fn says_where_a_policy_does_not_compile() {
         let report = |rules| match admission(rules) {
@@ -424,9 +480,9 @@ mod tests {
             "admit if { every a in input.n { every b in input.n { every c in input.n { a + b + c >= 0 } } } }",
         ] {
             let engine = admission(rules).unwrap();
-            let input = json!({"n": (0..500).collect::<Vec<_>>()}).to_string();
+            let input = json!({"n": (0..500).collect::<Vec<_>>()});
             let started = std::time::Instant::now();
-            assert!(matches!(engine.evaluate(&input), Err(Fault::Timeout(_))), "`{rules}` ended");
+            assert!(matches!(engine.evaluate_json(&input), Err(Fault::Timeout(_))), "`{rules}` ended");
             assert!(started.elapsed() < Duration::from_secs(2), "`{rules}` took {:?}", started.elapsed());
         }
     }
@@ -439,7 +495,7 @@ mod tests {
             ("{}", false, json!([])),
             ("{\"good\":true}", true, json!([])),
         ] {
-            let answer = engine.evaluate(input).unwrap();
+            let answer = engine.evaluate_json(&text(input)).unwrap();
             assert_eq!((&answer["admit"], &answer["refuse"]), (&json!(admit), &refuse));
         }
     }
@@ -449,30 +505,30 @@ mod tests {
         let rules =
             "admit if upper(input.x) == \"A\"\nrefuse contains x if { some x in input.l; startswith(x, \"evil\") }";
         let engine = admission(rules).unwrap();
-        let answer = engine.evaluate("{\"x\":1,\"l\":[1,\"evil1\",null,\"evil2\",{}]}").unwrap();
+        let answer = engine.evaluate_json(&text("{\"x\":1,\"l\":[1,\"evil1\",null,\"evil2\",{}]}")).unwrap();
         assert_eq!(answer["admit"], false);
         assert_eq!(answer["refuse"], json!(["evil1", "evil2"]));
-        assert_eq!(engine.evaluate("{\"x\":\"a\",\"l\":[]}").unwrap()["admit"], true);
+        assert_eq!(engine.evaluate_json(&text("{\"x\":\"a\",\"l\":[]}")).unwrap()["admit"], true);
     }
 
     #[test]
     fn a_panic_inside_is_a_broken_machine() {
         let engine = admission("admit if sprintf(input.x, [1]) == \"1\"").unwrap();
-        assert!(matches!(engine.evaluate("{\"x\":\"%\u{bd}d\"}"), Err(Fault::Broken(_) | Fault::Failed(_))));
-        assert_eq!(engine.evaluate("{\"x\":\"%d\"}").unwrap()["admit"], true);
+        assert!(matches!(engine.evaluate_json(&text("{\"x\":\"%\u{bd}d\"}")), Err(Fault::Broken(_) | Fault::Failed(_))));
+        assert_eq!(engine.evaluate_json(&text("{\"x\":\"%d\"}")).unwrap()["admit"], true);
     }
 
     #[test]
     fn grants_that_contradict_themselves_admit_nobody() {
         let engine = admission("admit := true\ngrants := {} if input.a\ngrants := {\"links\": []} if input.b").unwrap();
-        assert!(matches!(engine.evaluate("{\"a\":true,\"b\":true}"), Err(Fault::Failed(_))));
-        assert_eq!(engine.evaluate("{\"a\":true}").unwrap()["grants"], json!({}));
+        assert!(matches!(engine.evaluate_json(&text("{\"a\":true,\"b\":true}")), Err(Fault::Failed(_))));
+        assert_eq!(engine.evaluate_json(&text("{\"a\":true}")).unwrap()["grants"], json!({}));
     }
 
     #[test]
     fn a_verdict_that_contradicts_itself_is_no_admission() {
         let engine = admission("admit := true if input.a\nadmit := false if input.b").unwrap();
-        match engine.evaluate("{\"a\":true,\"b\":true}") {
+        match engine.evaluate_json(&text("{\"a\":true,\"b\":true}")) {
             Ok(answer) => assert_eq!(answer["admit"], false),
             Err(fault) => assert!(matches!(fault, Fault::Failed(_))),
         }

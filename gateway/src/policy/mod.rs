@@ -7,6 +7,7 @@ mod check;
 mod data;
 mod decide;
 mod decision;
+mod early;
 mod engine;
 mod eval;
 mod floor;
@@ -18,8 +19,9 @@ mod mutation_tests;
 mod schema;
 mod scrutiny;
 mod test;
+mod value;
 
-pub use bundle::{Settings, Source};
+pub use bundle::{BundleSettings, Settings, Source};
 pub use check::{CheckReport, check};
 pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
