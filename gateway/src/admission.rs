@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tracing::Instrument as _;
 
-use crate::case::{self, Case, DecisionFacts, Digest, Purpose, Reference, ReferenceFacts, Timestamp};
+use crate::case::{self, BreakGlass, Case, DecisionFacts, Digest, Purpose, Reference, ReferenceFacts, Timestamp};
 use crate::gate::{Gate, Held};
 use crate::handover::{Pull, Ticket};
 use crate::identity::Caller;
@@ -34,6 +34,8 @@ pub struct Asked {
     pub links: Vec<String>,
     /// What an admission is for.
     pub purpose: Purpose,
+    /// To be let past what policy's `break_glass` may lift, and why.
+    pub break_glass: Option<BreakGlass>,
 }
 
 /// The body of `POST /v1/admissions`, which cannot ask for a pull: those come through the registry door.
@@ -47,12 +49,14 @@ struct Question {
     links: Vec<String>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    break_glass: Option<BreakGlass>,
 }
 
 impl From<Question> for Asked {
-    fn from(Question { reference, host, links, dry_run }: Question) -> Self {
+    fn from(Question { reference, host, links, dry_run, break_glass }: Question) -> Self {
         let purpose = if dry_run { Purpose::DryRun } else { Purpose::Admission };
-        Self { reference, host, links, purpose }
+        Self { reference, host, links, purpose, break_glass }
     }
 }
 
@@ -63,10 +67,12 @@ impl Asked {
     pub const MAX_LINKS: usize = 64;
     /// The longest link, in bytes.
     pub const MAX_LINK_BYTES: usize = 512;
+    /// The longest justification of break-glass, in bytes.
+    pub const MAX_JUSTIFICATION_BYTES: usize = 1024;
 
     /// A question for `reference` alone.
     pub fn of(reference: Reference) -> Self {
-        Self { reference, host: None, links: Vec::new(), purpose: Purpose::Admission }
+        Self { reference, host: None, links: Vec::new(), purpose: Purpose::Admission, break_glass: None }
     }
 
     /// May the caller fetch `reference` through the registry door?
@@ -88,6 +94,12 @@ impl Asked {
         }
         if self.links.iter().any(|link| link.len() > Self::MAX_LINK_BYTES) {
             return unprocessable(format!("a link is longer than {} bytes", Self::MAX_LINK_BYTES));
+        }
+        if let Some(BreakGlass { justification }) = &self.break_glass
+            && (justification.trim().is_empty() || justification.len() > Self::MAX_JUSTIFICATION_BYTES)
+        {
+            let most = Self::MAX_JUSTIFICATION_BYTES;
+            return unprocessable(format!("`break_glass.justification` has to say why, in 1 to {most} bytes"));
         }
         self.links.sort();
         self.links.dedup();
@@ -159,6 +171,13 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         return Err(NoAnswer::UnknownReference { reference: asked.reference.to_string() });
     }
 
+    // What caller and reference alone decide is decided before anybody else is asked.
+    let nothing = unseen(gate, &caller, &asked, now);
+    if let Some(refused) = stage("policy").in_scope(|| gate.policy.current().decide_unseen(&nothing))? {
+        let receipt = gate.audit.append(&nothing, &refused).instrument(stage("audit")).await?;
+        return Ok(Admission::Refused { recorded: Held::new(&nothing, refused, receipt) });
+    }
+
     let artifact = gate.registry.resolve_and_search(&asked.reference, now).instrument(stage("registry")).await?;
     let who = [caller.facts().id.as_str(), host(&caller, &asked)];
     let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
@@ -170,8 +189,11 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         surface,
         ..unseen(gate, &caller, &asked, now)
     };
-    let decision = stage("policy").in_scope(|| gate.policy.decide(&case))?;
+    let decision = stage("policy").in_scope(|| gate.policy.current().decide(&case))?;
     let receipt = gate.audit.append(&case, &decision).instrument(stage("audit")).await?;
+    if let Some(asked) = &case.break_glass {
+        gate.log_break_glass(&case, asked, decision.facts(), now).await?;
+    }
     let recorded = Held::new(&case, decision, receipt);
     match recorded.decision.verdict() {
         Verdict::Admit(_) => {
@@ -192,7 +214,7 @@ fn is_hidden(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> boo
         return false;
     }
     let unseen = unseen(gate, caller, asked, now);
-    let hidden = !stage("policy").in_scope(|| gate.policy.may_speak_for_caller(&unseen));
+    let hidden = !stage("policy").in_scope(|| gate.policy.current().may_speak_for_caller(&unseen));
     if hidden {
         tracing::info!(
             caller.id = unseen.caller.id,
@@ -220,7 +242,7 @@ fn unseen(gate: &Gate, caller: &Caller, asked: &Asked, now: Timestamp) -> Case {
         evidence: case::Evidence::default(),
         surface: case::Surface::Unseen,
         previous: None,
-        break_glass: None,
+        break_glass: asked.break_glass.clone(),
     }
 }
 

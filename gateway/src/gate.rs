@@ -1,5 +1,7 @@
 //! The stages wired together: the only place that knows them all.
 
+mod review;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,10 @@ use uuid::Uuid;
 
 use crate::admission::{About, Admission, Asked, Handed};
 use crate::audit::{self, Audit, EventKind, Receipt};
-use crate::case::{Case, Digest, Evidence, Mode, Purpose, Repository, Scope, Timestamp, TrustFacts, TrustKind};
+use crate::case::{
+    BreakGlass, Case, DecisionFacts, Digest, Evidence, Mode, Purpose, Repository, Scope, Timestamp, TrustFacts,
+    TrustKind,
+};
 use crate::config::Config;
 use crate::evidence::{self, Collector, Examination, Exhibit, Upkeep};
 use crate::handover::{self, Handover, NotHanded, Pulls, RowsError, Terms, Under, Unlogged, Used};
@@ -17,7 +22,7 @@ use crate::handover::{self, Handover, NotHanded, Pulls, RowsError, Terms, Under,
 pub use crate::handover::{Attached, Found, Live, Part, PartKind, Pull};
 use crate::identity::Caller;
 use crate::outage::{NoAnswer, Outage, Peer};
-use crate::policy::{self, Decision, Policy, Verdict};
+use crate::policy::{self, Decision, InForce, Verdict};
 use crate::registry::{self, Artifact, Registry};
 pub use crate::registry::{Attachment, Blob};
 
@@ -39,7 +44,7 @@ pub struct Gate {
     /// Who vouches.
     pub evidence: EvidenceStage,
     /// May it.
-    pub policy: Policy,
+    pub policy: InForce,
     /// What we said.
     pub audit: Audit,
     /// Bytes and ticket.
@@ -226,7 +231,7 @@ impl Gate {
             .map_err(|source| StartError::DataDir { path: data_dir.display().to_string(), source })?;
         let registry = Arc::new(Registry::open(&config.registry, &data_dir.join("cache"))?);
         let (collector, upkeep) = Upkeep::open(&config.evidence, data_dir, now).await?;
-        let policy = Policy::load(&config.policy)?;
+        let policy = InForce::open(&config.policy)?;
         let handover = Handover::open(&config.handover, data_dir, issuer)?;
         let audit = Audit::open(&config.audit, data_dir, now).await?;
         // Behind the log's lock: one process at a time.
@@ -236,7 +241,7 @@ impl Gate {
         })?;
         Ok(Self {
             scope: config.scope.clone(),
-            mode: Mode::Enforce,
+            mode: policy.mode(),
             evidence: EvidenceStage { registry: registry.clone(), collector, upkeep },
             registry,
             policy,
@@ -258,12 +263,14 @@ impl Gate {
 
     /// An admission of the same caller, for the same question, that still holds.
     pub(crate) fn held(&self, caller: &Caller, asked: &Asked, now: Timestamp) -> Option<Held> {
-        if asked.purpose == Purpose::DryRun {
+        // Break-glass is asked for, decided and recorded each time.
+        if asked.purpose == Purpose::DryRun || asked.break_glass.is_some() {
             return None;
         }
         let key = HoldKey { caller: caller.facts().clone(), asked: asked.clone() };
         let held = self.held.get(&key)?;
-        if now < held.until && self.evidence.collector.still_believes(held.basis).is_ok() {
+        let same_policy = held.decision.facts().policy.digest == self.policy.current().facts().digest;
+        if now < held.until && same_policy && self.evidence.collector.still_believes(held.basis).is_ok() {
             return Some(held);
         }
         self.held.invalidate(&key);
@@ -278,7 +285,7 @@ impl Gate {
         };
         let mut held = recorded.clone();
         held.until = held.until.min(later(held.receipt.committed_at(), life_s));
-        if asked.purpose != Purpose::DryRun && life_s > 0 {
+        if asked.purpose != Purpose::DryRun && asked.break_glass.is_none() && life_s > 0 {
             self.held.insert(HoldKey { caller: caller.facts().clone(), asked: asked.clone() }, held);
         }
     }
@@ -332,7 +339,32 @@ impl Gate {
         };
         // Asked after it is live: what was made before a swap is withdrawn with it, what is made after is not handed out.
         self.evidence.collector.still_believes(recorded.basis)?;
+        self.still_decides(recorded.decision.facts().policy.digest)?;
         Ok(Admission::Granted { handed, recorded })
+    }
+
+    /// Records that somebody asked to be let past policy, with what came of it; nothing is handed over before it stands there.
+    ///
+    /// # Errors
+    /// An outage of the log.
+    pub(crate) async fn log_break_glass(
+        &self,
+        case: &Case,
+        asked: &BreakGlass,
+        decision: &DecisionFacts,
+        now: Timestamp,
+    ) -> Result<(), Outage> {
+        tracing::warn!(
+            decision = %decision.id,
+            verdict = decision.verdict.as_str(),
+            "break-glass was asked for `{}`", case.reference.text
+        );
+        metrics::counter!("witgate_break_glass_total", "verdict" => decision.verdict.as_str()).increment(1);
+        let detail = json!({
+            "decision": decision.id, "verdict": decision.verdict, "caller": case.caller.id, "reference": case.reference.text,
+            "justification": asked.justification,
+        });
+        self.audit.event(EventKind::Breakglass, detail, now).await.map(drop)
     }
 
     /// What `caller` may do with a digest in `repository` now.
@@ -415,6 +447,6 @@ impl Gate {
     }
 
     fn under(&self, now: Timestamp) -> Under {
-        Under { now, policy: self.policy.facts().digest, trust: self.evidence.collector.standing().basis() }
+        Under { now, policy: self.policy.current().facts().digest, trust: self.evidence.collector.standing().basis() }
     }
 }

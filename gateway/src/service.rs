@@ -112,9 +112,9 @@ impl Service {
             }
             None => None,
         };
-        let policy = gate.policy.facts();
+        let policy = gate.policy.current();
         let detail = json!({
-            "gateway": issuer, "version": env!("CARGO_PKG_VERSION"), "policy": policy, "trust": gate.evidence.trust_digest(),
+            "gateway": issuer, "version": env!("CARGO_PKG_VERSION"), "policy": policy.facts(), "mode": gate.mode, "trust": gate.evidence.trust_digest(),
         });
         gate.audit.event(EventKind::GatewayStart, detail, clock()).await?;
 
@@ -144,6 +144,7 @@ impl Service {
         let mut tasks = vec![
             tokio::spawn(tls::serve(callers.1, callers_door, callers_app, stop.clone())),
             tokio::spawn(until(stop.clone(), look_at_files(gate.clone(), clock.clone()))),
+            tokio::spawn(until(stop.clone(), look_at_policy(gate.clone(), clock.clone()))),
             tokio::spawn(until(stop.clone(), ask_repositories(gate.clone(), clock.clone()))),
             tokio::spawn(until(stop.clone(), scrub(gate.clone()))),
             tokio::spawn(log_uses(stop.clone(), gate.clone(), clock.clone())),
@@ -253,6 +254,14 @@ async fn look_at_files(gate: Arc<Gate>, clock: Clock) {
     loop {
         tokio::time::sleep(gate.pace()).await;
         gate.look_at_files(clock()).await;
+    }
+}
+
+/// The files of the policy. A change is in force once it is recorded, and what it no longer admits is revoked.
+async fn look_at_policy(gate: Arc<Gate>, clock: Clock) {
+    loop {
+        tokio::time::sleep(gate.policy_pace()).await;
+        gate.look_at_policy(clock()).await;
     }
 }
 

@@ -48,6 +48,8 @@ kinds! {
     ExemptionExpire = "exemption.expire",
     /// What was fetched on a pull grant, counted over an interval.
     GrantUse = "grant.use",
+    /// Grants were looked at again under another policy: what still holds, and what was revoked.
+    GrantReview = "grant.review",
     /// Break-glass was used.
     Breakglass = "breakglass",
     /// A hold was placed on records.

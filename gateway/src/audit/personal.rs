@@ -3,8 +3,12 @@
 use serde_json::Value;
 
 /// Committed whenever they are there: who asked, who signed, what an unverified bundle says about its signer.
-const ALWAYS: &[&str] =
-    &["/case/caller/id", "/case/evidence/findings/*/signer/san/value", "/case/evidence/findings/*/detail"];
+const ALWAYS: &[&str] = &[
+    "/case/caller/id",
+    "/case/evidence/findings/*/signer/san/value",
+    "/case/evidence/findings/*/detail",
+    "/case/break_glass/justification",
+];
 
 /// Texts that may quote a person or a workload; committed when they do. `**` is a value with everything in it.
 const WHEN_PERSONAL: &[&str] = &[
@@ -26,6 +30,9 @@ const WHEN_PERSONAL: &[&str] = &[
     "/decision/warnings/*/about",
     "/decision/warnings/*/detail",
     "/decision/warnings/*/hint",
+    "/decision/would_refuse/*/about",
+    "/decision/would_refuse/*/detail",
+    "/decision/would_refuse/*/hint",
     "/detail/**",
 ];
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Global, Output, answer};
 use crate::admission::{self, Admission, Asked, Request};
-use crate::case::{Purpose, Reference, Timestamp};
+use crate::case::{BreakGlass, Purpose, Reference, Timestamp};
 use crate::gate::Gate;
 use crate::identity::Caller;
 use crate::outage::{Outage, Peer};
@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Decide and record, hand nothing over
     #[arg(long)]
     dry_run: bool,
+    /// Ask to be let past what the policy's `break_glass` may lift, and say why; recorded and loud
+    #[arg(long, value_name = "JUSTIFICATION")]
+    break_glass: Option<String>,
 }
 
 /// A cold admission's deadline, and a little for the answer.
@@ -33,7 +36,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let purpose = if args.dry_run { Purpose::DryRun } else { Purpose::Admission };
-    let asked = Asked { purpose, ..Asked::of(args.reference) };
+    let break_glass = args.break_glass.map(|justification| BreakGlass { justification });
+    let asked = Asked { purpose, break_glass, ..Asked::of(args.reference) };
     let answer = match args.server {
         Some(server) => ask(&server, &asked).await?,
         None => decide(global, asked).await?,
@@ -81,7 +85,7 @@ async fn ask(server: &Url, asked: &Asked) -> anyhow::Result<Answer> {
     let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
     let response = client
         .post(url)
-        .json(&json!({"reference": asked.reference, "dry_run": asked.purpose == Purpose::DryRun}))
+        .json(&question(asked))
         .send()
         .await
         .map_err(|fault| failed("asking").because(fault).with_hint("start it with `witgate serve`"))?;
@@ -97,6 +101,14 @@ async fn ask(server: &Url, asked: &Asked) -> anyhow::Result<Answer> {
             Err(outage.into())
         }
     }
+}
+
+fn question(asked: &Asked) -> Value {
+    let mut question = json!({"reference": asked.reference, "dry_run": asked.purpose == Purpose::DryRun});
+    if let Some(break_glass) = &asked.break_glass {
+        question["break_glass"] = json!(break_glass);
+    }
+    question
 }
 
 fn show(answer: &Answer, output: Output) -> anyhow::Result<ExitCode> {

@@ -38,6 +38,7 @@ impl RedeemRefusal {
 /// What a live ticket gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Live {
+    pub decision: Uuid,
     pub audience: String,
     pub component: Digest,
     pub expires_at: Timestamp,
@@ -102,6 +103,24 @@ impl LiveTickets {
         Ok(())
     }
 
+    /// The decisions that live tickets stand on, each once.
+    pub(super) fn decisions(&self, now: Timestamp) -> BTreeSet<Uuid> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.by_id.values().filter(|live| now < live.expires_at).map(|live| live.decision).collect()
+    }
+
+    /// Forgets the tickets of one decision.
+    pub(super) fn withdraw(&self, decision: Uuid) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = table
+            .by_id
+            .iter()
+            .filter(|(_, live)| live.decision == decision)
+            .map(|(id, live)| (live.expires_at, *id))
+            .collect();
+        gone.into_iter().for_each(|(end, id)| table.drop_ticket(end, id));
+    }
+
     /// Forgets every ticket: hosts ask again.
     pub(super) fn clear(&self) {
         *self.table.lock().unwrap_or_else(PoisonError::into_inner) = Table::default();
@@ -141,7 +160,12 @@ mod tests {
     }
 
     fn live(expires_at: i64) -> Live {
-        Live { audience: "spiffe://a/host".into(), component: Digest::of(b"c"), expires_at: second(expires_at) }
+        Live {
+            decision: Uuid::from_u128(1),
+            audience: "spiffe://a/host".into(),
+            component: Digest::of(b"c"),
+            expires_at: second(expires_at),
+        }
     }
 
     #[test]
@@ -172,7 +196,7 @@ mod tests {
     #[test]
     fn a_host_past_its_share_loses_its_own_oldest_ticket() {
         let table = LiveTickets::bounded(9, 2);
-        let other = Live { audience: "spiffe://a/other".into(), ..live(5) };
+        let other = Live { decision: Uuid::from_u128(1), audience: "spiffe://a/other".into(), ..live(5) };
         table.insert(Uuid::from_u128(9), other, second(0)).unwrap();
         for number in 1..=3 {
             table.insert(Uuid::from_u128(number), live(10), second(0)).unwrap();

@@ -1,5 +1,6 @@
 //! The one maker of tickets: an admission that is on record, for one host, for minutes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -107,7 +108,12 @@ impl Handover {
         let statement = self.statement(grant, component, world, receipt, id, issued_at);
         let envelope = ticket::sign(&self.key, &statement)
             .map_err(|ticket::TooLarge { size_bytes }| TicketFault::TooLarge { size_bytes })?;
-        let live = Live { audience: grant.audience().to_owned(), component: component.digest, expires_at };
+        let live = Live {
+            decision: grant.decision(),
+            audience: grant.audience().to_owned(),
+            component: component.digest,
+            expires_at,
+        };
         self.live.insert(id, live, now).map_err(|Full| TicketFault::TooManyLive)?;
         Ok(Some(Ticket { envelope, id, expires_at }))
     }
@@ -115,6 +121,16 @@ impl Handover {
     /// Withdraws every live ticket: none of them fetches bytes any more, and hosts ask again.
     pub fn withdraw_all(&self) {
         self.live.clear();
+    }
+
+    /// The decisions that live tickets stand on.
+    pub fn live_decisions(&self, now: Timestamp) -> BTreeSet<Uuid> {
+        self.live.decisions(now)
+    }
+
+    /// Withdraws the live tickets of one decision.
+    pub fn withdraw(&self, decision: Uuid) {
+        self.live.withdraw(decision);
     }
 
     /// Whether `caller_id`, as proven by `identity`, may have the bytes of `component` for the ticket it names.

@@ -22,6 +22,8 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// What a refusal does in this scope.
     pub mode: Mode,
+    /// How often the files are looked at, in seconds; a change is in force at the second look that finds it.
+    pub refresh_s: u64,
     /// More bundles, by their names: each of them has to admit as well.
     pub bundles: BTreeMap<String, BundleSettings>,
 }
@@ -39,6 +41,8 @@ pub struct BundleSettings {
 impl Settings {
     /// The default of `timeout_ms` (`design.md` §12).
     pub const DEFAULT_TIMEOUT_MS: u64 = 100;
+    /// The default of `refresh_s`.
+    pub const DEFAULT_REFRESH_S: u64 = 5;
     /// How long the demo and tests wait for policy, in milliseconds: long enough for a busy machine without optimization.
     pub(super) const PATIENT_TIMEOUT_MS: u64 = 10_000;
 }
@@ -50,6 +54,7 @@ impl Default for Settings {
             data: None,
             timeout_ms: Self::DEFAULT_TIMEOUT_MS,
             mode: Mode::Enforce,
+            refresh_s: Self::DEFAULT_REFRESH_S,
             bundles: BTreeMap::new(),
         }
     }

@@ -140,7 +140,9 @@ impl Policy {
         let granted = floor::granted(case, grants.unwrap_or_default());
         match Decision::admit(case, granted, bounded(warnings), self.facts.clone()) {
             Some(decision) => Ok(decision.by(self.several()).passing(bounded(reasons))),
-            None => Ok(self.fail(case, &self.bundles[0], Code::COMPONENT_UNREADABLE, "the case has no component".into())),
+            None => {
+                Ok(self.fail(case, &self.bundles[0], Code::COMPONENT_UNREADABLE, "the case has no component".into()))
+            }
         }
     }
 
@@ -221,7 +223,16 @@ fn together<'a>(facts: impl Iterator<Item = &'a PolicyFacts>) -> PolicyFacts {
     }
     let joined = |part: fn(&PolicyFacts) -> &str| facts.iter().map(|facts| part(facts)).collect::<Vec<_>>().join("+");
     let digests: Vec<_> = facts.iter().flat_map(|facts| *facts.digest.as_bytes()).collect();
-    PolicyFacts { name: joined(|facts| &facts.name), revision: joined(|facts| &facts.revision), digest: Digest::of(&digests) }
+    PolicyFacts {
+        name: joined(|facts| &facts.name),
+        revision: joined(|facts| &facts.revision),
+        digest: Digest::of(&digests),
+    }
+}
+
+/// What several bundles would be together.
+pub(super) fn together_of(bundles: &[Bundle]) -> PolicyFacts {
+    together(bundles.iter().map(Bundle::facts).collect::<Vec<_>>().iter())
 }
 
 /// What passes in no mode, whatever policy it comes from.
@@ -239,3 +250,6 @@ pub(super) mod attested_tests;
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 pub(super) mod tests;
+#[cfg(test)]
+#[path = "together_tests.rs"]
+mod together_tests;

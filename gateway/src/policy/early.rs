@@ -89,7 +89,8 @@ fn takes_known(program: &Program, instruction: &Instruction, input: u8) -> bool 
         Instruction::ChainedIndex { params_index } => {
             let Some(params) = program.instruction_data.get_chained_index_params(*params_index) else { return false };
             let mut parts = params.path_components.iter();
-            let first = parts.next().is_some_and(|part| matches!(part, LiteralOrRegister::Literal(name) if is_known(*name)));
+            let first =
+                parts.next().is_some_and(|part| matches!(part, LiteralOrRegister::Literal(name) if is_known(*name)));
             first
                 && params.dest != input
                 && params.root == input

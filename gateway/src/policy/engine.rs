@@ -14,11 +14,11 @@ use regorus::rvm::vm::VmError;
 use regorus::utils::limits::ExecutionTimerConfig;
 
 use super::bounds::check_bounds;
-use super::{LoadError, early};
-use crate::case::Case;
 use super::bundle::Source;
 use super::scrutiny::{package, scrutinize};
 use super::value::{NotJson, Values};
+use super::{LoadError, early};
+use crate::case::Case;
 
 /// A compiled policy with its data, ready for any number of threads.
 pub(super) struct Engine {
@@ -100,7 +100,10 @@ impl Engine {
         self.evaluate_with(|values| values.of(input))
     }
 
-    fn evaluate_with(&self, input: impl FnOnce(&mut Values) -> Result<Value, NotJson>) -> Result<serde_json::Value, Fault> {
+    fn evaluate_with(
+        &self,
+        input: impl FnOnce(&mut Values) -> Result<Value, NotJson>,
+    ) -> Result<serde_json::Value, Fault> {
         self.with_machine(|Machine { vm, values, .. }| {
             let answer = run(vm, input(values), ENTRY)?;
             if !answer.is_object() {
@@ -514,7 +517,10 @@ mod tests {
     #[test]
     fn a_panic_inside_is_a_broken_machine() {
         let engine = admission("admit if sprintf(input.x, [1]) == \"1\"").unwrap();
-        assert!(matches!(engine.evaluate_json(&text("{\"x\":\"%\u{bd}d\"}")), Err(Fault::Broken(_) | Fault::Failed(_))));
+        assert!(matches!(
+            engine.evaluate_json(&text("{\"x\":\"%\u{bd}d\"}")),
+            Err(Fault::Broken(_) | Fault::Failed(_))
+        ));
         assert_eq!(engine.evaluate_json(&text("{\"x\":\"%d\"}")).unwrap()["admit"], true);
     }
 

@@ -13,6 +13,7 @@ mod eval;
 mod floor;
 mod identity_pattern;
 mod import_patterns;
+mod in_force;
 mod load_error;
 #[cfg(test)]
 mod mutation_tests;
@@ -27,6 +28,7 @@ pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
 pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_pattern};
+pub use in_force::InForce;
 pub use load_error::LoadError;
 pub use schema::case_schema;
 pub use test::{FileCoverage, Outcome, TestReport, TestResult, test};

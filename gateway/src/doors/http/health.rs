@@ -30,7 +30,8 @@ pub(super) async fn readyz(State(door): State<Door>) -> Response {
         missing.push(json!({"peer": outage.peer.kind(), "detail": outage.to_string()}));
     }
     let issuers = door.tokens.iter().flat_map(|tokens| tokens.degraded(now));
-    let degraded = door.gate.evidence.degraded(now).into_iter().chain(issuers);
+    let policy = door.gate.policy.fault().map(|fault| ("policy".to_owned(), fault));
+    let degraded = door.gate.evidence.degraded(now).into_iter().chain(issuers).chain(policy);
     let degraded = degraded.map(|(name, detail)| json!({"name": name, "detail": detail})).collect::<Vec<_>>();
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": missing.is_empty(), "missing": missing, "degraded": degraded}))).into_response()

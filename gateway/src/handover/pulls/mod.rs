@@ -10,6 +10,7 @@ mod rows;
 mod table;
 mod uses;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -210,6 +211,23 @@ impl Pulls {
             return Err(NotHanded::Lapsed);
         }
         Ok(self.uses.count(live.pull.decision, live.part.kind, bytes, under.now)?)
+    }
+
+    /// The decisions of the grants that would be live if `under` counted.
+    pub fn live_decisions(&self, under: &Under) -> BTreeSet<Uuid> {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        self.table().all().filter(|pull| pull.is_live(under, epoch)).map(|pull| pull.decision).collect()
+    }
+
+    /// Lets the grant of a decision hold under another policy, which admits the same.
+    pub fn carry_over(&self, decisions: &BTreeSet<Uuid>, from: Digest, to: Digest) {
+        let mut table = self.table();
+        let carried: Vec<_> = table.all().filter(|pull| decisions.contains(&pull.decision)).cloned().collect();
+        for pull in carried {
+            if let Some(holds) = pull.holds.filter(|holds| holds.policy == from) {
+                table.attach(Arc::new(Pull { holds: Some(Holds { policy: to, ..holds }), ..Pull::clone(&pull) }));
+            }
+        }
     }
 
     /// Ends every grant at once.

@@ -53,6 +53,11 @@ impl Table {
         newest_first(grants.filter(|pull| pull.part(digest, kind).is_some()))
     }
 
+    /// Every grant, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Pull>> {
+        self.grants.values()
+    }
+
     /// Every grant of a place, newest first.
     pub fn at(&self, place: &Digest) -> Vec<&Arc<Pull>> {
         let roots = self.places.get(place).map(Vec::as_slice).unwrap_or_default();
