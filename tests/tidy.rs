@@ -180,7 +180,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("prost", &["identity"]),
         ("quick_junit", &["cli"]),
         ("rcgen", &["dev"]),
-        ("regex", &["evidence", "policy"]),
+        ("regex", &["cli", "evidence", "policy"]),
         ("regorus", &["policy"]),
         ("reqwest", &["egress", "identity", "registry", "cli", "dev", "telemetry", "host-hook/client"]),
         ("schemars", &["case", "reason", "policy"]),

@@ -134,7 +134,11 @@ async fn who_may_not_have_it_in_any_case_is_told_before_anybody_is_asked() {
     assert_eq!((refused.status, refused.codes()), (403, vec!["caller-not-granted"]));
     let absent = format!("{}/demo/absent:1.0", world.deployment.registry.host());
     let same = stranger.admit(&absent).await;
-    assert_eq!((same.status, same.codes()), (403, vec!["caller-not-granted"]), "what is there and what is not look alike");
+    assert_eq!(
+        (same.status, same.codes()),
+        (403, vec!["caller-not-granted"]),
+        "what is there and what is not look alike"
+    );
     assert_eq!(world.deployment.registry.requests().len(), asked);
     let record = stranger.get(&format!("/v1/decisions/{}", refused.decision())).await;
     assert_eq!(record.body["case"]["surface"]["status"], "unseen", "{}", record.body);
@@ -162,7 +166,8 @@ async fn a_mode_lets_pass_what_policy_refuses_and_records_it() {
 async fn break_glass_is_loud_and_needs_to_say_why() {
     let world = world("").await;
     let pushed = world.publish_signed("emergency", components::command("x\n"), SignedBy::Nobody).await;
-    let ask = |justification: &str| json!({"reference": pushed.reference, "break_glass": {"justification": justification}});
+    let ask =
+        |justification: &str| json!({"reference": pushed.reference, "break_glass": {"justification": justification}});
     for empty in ["", "  ", &"x".repeat(1025)] {
         assert_eq!(world.host.ask(ask(empty)).await.status, 422);
     }

@@ -119,21 +119,21 @@ impl Bundle {
             None => Self::embedded(),
         };
         if let Some(data) = &settings.data {
-            bundle.data_over = read_folder(data, ".json", 0)?;
+            bundle.data_over = read_folder(data, DATA, 0)?;
         }
         Ok(bundle)
     }
 
     /// Reads `dir/**/*.rego` and `dir/data/*.json`.
     pub fn from_dir(dir: &Path) -> Result<Self, LoadError> {
-        let (tests, modules): (Vec<_>, Vec<_>) = read_folder(dir, ".rego", MAX_FOLDER_DEPTH)?
+        let (tests, modules): (Vec<_>, Vec<_>) = read_folder(dir, &[".rego"], MAX_FOLDER_DEPTH)?
             .into_iter()
             .partition(|file| file.name.ends_with("_test.rego"));
         if modules.is_empty() {
             return Err(LoadError::NoPolicies { dir: dir.to_owned() });
         }
         let data_dir = dir.join("data");
-        let data = if data_dir.is_dir() { read_folder(&data_dir, ".json", 0)? } else { Vec::new() };
+        let data = if data_dir.is_dir() { read_folder(&data_dir, DATA, 0)? } else { Vec::new() };
         let name = dir.file_name().map_or_else(|| "policies".into(), |name| name.to_string_lossy().into_owned());
         Ok(Self { name, revision: None, modules, tests, data, data_over: Vec::new() })
     }
@@ -169,11 +169,14 @@ impl Bundle {
     }
 }
 
-/// The files of `dir` that end in `suffix`, sorted by name; dot files are left out, for a mounted Kubernetes ConfigMap
+/// What data files end in.
+const DATA: &[&str] = &[".json", ".yaml", ".yml"];
+
+/// The files of `dir` that end in one of `suffixes`, sorted by name; dot files are left out, for a mounted Kubernetes ConfigMap
 /// keeps its older revisions in them.
-fn read_folder(dir: &Path, suffix: &str, depth: usize) -> Result<Vec<Source>, LoadError> {
+fn read_folder(dir: &Path, suffixes: &[&str], depth: usize) -> Result<Vec<Source>, LoadError> {
     let mut files = BTreeMap::new();
-    collect(dir, "", suffix, depth, &mut files)?;
+    collect(dir, "", suffixes, depth, &mut files)?;
     let mut sources = Vec::with_capacity(files.len());
     for (name, path) in files {
         let size_bytes =
@@ -191,7 +194,7 @@ fn read_folder(dir: &Path, suffix: &str, depth: usize) -> Result<Vec<Source>, Lo
 fn collect(
     dir: &Path,
     prefix: &str,
-    suffix: &str,
+    suffixes: &[&str],
     depth: usize,
     files: &mut BTreeMap<String, PathBuf>,
 ) -> Result<(), LoadError> {
@@ -209,9 +212,9 @@ fn collect(
         let name = format!("{prefix}{file_name}");
         if path.is_dir() {
             if depth > 0 {
-                collect(&path, &format!("{name}/"), suffix, depth - 1, files)?;
+                collect(&path, &format!("{name}/"), suffixes, depth - 1, files)?;
             }
-        } else if file_name.ends_with(suffix) {
+        } else if suffixes.iter().any(|suffix| file_name.ends_with(suffix)) {
             files.insert(name, path);
             if files.len() > MAX_FILES {
                 return Err(LoadError::Limit { what: "number of files".into(), found: files.len(), limit: MAX_FILES });

@@ -4,6 +4,7 @@ mod answer;
 mod bounds;
 mod bundle;
 mod check;
+mod coverage;
 mod data;
 mod decide;
 mod decision;
@@ -24,6 +25,7 @@ mod value;
 
 pub use bundle::{BundleSettings, Settings, Source};
 pub use check::{CheckReport, check};
+pub use coverage::{Coverage, FileCoverage};
 pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
 pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
@@ -31,4 +33,4 @@ pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_
 pub use in_force::InForce;
 pub use load_error::LoadError;
 pub use schema::case_schema;
-pub use test::{FileCoverage, Outcome, TestReport, TestResult, test};
+pub use test::{Outcome, TestReport, TestResult, test};

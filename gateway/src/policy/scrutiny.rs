@@ -42,19 +42,45 @@ pub(super) fn package(text: &str) -> Option<String> {
     Some(path)
 }
 
-/// The rules whose names begin with `test_`, each once, in the order they stand in the text.
-pub(super) fn test_rules(text: &str) -> Vec<String> {
-    let mut names = Vec::new();
+/// A rule that tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TestRule {
+    pub name: String,
+    /// The line of its first definition, from 1.
+    pub line: usize,
+    /// The first line of what stands behind its first definition; none where nothing does.
+    pub next_line: Option<usize>,
+}
+
+impl TestRule {
+    /// Whether it is still to be written, by the convention of `opa test`.
+    pub fn is_todo(&self) -> bool {
+        self.name.starts_with(TODO)
+    }
+}
+
+/// The rules whose names begin with `test_` or `todo_test_`, each once, in the order they stand in the text.
+pub(super) fn test_rules(text: &str) -> Vec<TestRule> {
+    let mut rules: Vec<TestRule> = Vec::new();
+    let mut open = false;
     for token in tokens(text) {
-        if token.depth == 0 && token.column == 1 && token.text.starts_with("test_") && token.is_word() {
-            let name = token.text.to_owned();
-            if !names.contains(&name) {
-                names.push(name);
-            }
+        if token.depth > usize::from(matches!(token.text, "[" | "{" | "(")) || token.column != 1 || token.text == "}" {
+            continue;
+        }
+        if let Some(last) = rules.last_mut().filter(|_| std::mem::take(&mut open)) {
+            last.next_line = Some(token.line);
+        }
+        let is_test = token.is_word() && (token.text.starts_with("test_") || token.text.starts_with(TODO));
+        if is_test && !rules.iter().any(|rule| rule.name == token.text) {
+            rules.push(TestRule { name: token.text.to_owned(), line: token.line, next_line: None });
+            open = true;
         }
     }
-    names
+    rules
 }
+
+/// How a test begins that is still to be written.
+const TODO: &str = "todo_test_";
 
 /// The forbidden function whose name begins the tokens, written `a.b` or `a["b"]`.
 fn forbidden_at(tokens: &[Token<'_>]) -> Option<String> {
@@ -228,6 +254,7 @@ mod tests {
         let text =
             "# package no\npackage witgate.a_test\n\ntest_b if {\n\ttest_no\n}\ntest_a if true\ntest_b if true\n";
         assert_eq!(package(text).as_deref(), Some("witgate.a_test"));
-        assert_eq!(test_rules(text), ["test_b", "test_a"]);
+        let rules = test_rules(text);
+        assert_eq!(rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["test_b", "test_a"]);
     }
 }

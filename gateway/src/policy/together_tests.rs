@@ -180,7 +180,7 @@ fn who_asks_and_for_what_can_be_enough_to_refuse() {
     let refused = |code: &str| Some(vec![(code.to_owned(), None)]);
     assert_eq!(unseen(&|case| case.caller.id = "spiffe://other.example/ns/shop".into()), refused("caller-not-granted"));
     assert_eq!(unseen(&|case| case.reference.repository = "other/cart".into()), refused("caller-not-granted"));
-    assert_eq!(unseen(&|case| case.host = "spiffe://prod.example/host/b".into()), refused("host-not-caller"));
+    assert_eq!(unseen(&|case| case.host = "spiffe://other.example/host/b".into()), refused("host-not-caller"));
     assert_eq!(unseen(&|case| case.links = vec!["mail".into()]), refused("link-not-granted"));
     assert_eq!(
         unseen(&|case| (case.mode, case.links) = (Mode::Warn, vec!["mail".into()])),

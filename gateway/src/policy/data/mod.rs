@@ -8,6 +8,7 @@ mod signatures;
 pub(super) mod text;
 mod versions;
 mod wascap;
+mod yaml;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -32,8 +33,12 @@ pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
 fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
     let mut merged = Map::new();
     for file in files {
-        let value = strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
-            .map_err(|source| LoadError::Json { name: file.name.clone(), source })?;
+        let value = if yaml::is_yaml(&file.name) {
+            yaml::parse(&file.name, &file.text)?
+        } else {
+            strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
+                .map_err(|source| LoadError::Json { name: file.name.clone(), source })?
+        };
         let Value::Object(object) = value else {
             return Err(fault(&file.name, "data", "expected an object, such as `{\"witgate\":{\"grants\":[]}}`"));
         };
@@ -92,7 +97,12 @@ fn read<'a, T: Deserialize<'a>>(name: &str, at: &str, value: &'a Value) -> Resul
     if !value.is_object() {
         return Err(fault(name, at, "expected an object"));
     }
-    T::deserialize(value).map_err(|error| fault(name, at, &error.to_string()))
+    T::deserialize(value).map_err(|error| {
+        let detail = error.to_string();
+        // `1.10` is the number 1.1 in YAML, and `true` is none of the texts.
+        let quote = yaml::is_yaml(name) && detail.contains("expected a string");
+        fault(name, at, &if quote { format!("{detail}: quote it") } else { detail })
+    })
 }
 
 fn fault(name: &str, at: &str, detail: &str) -> LoadError {

@@ -1,5 +1,8 @@
 //! `witgate policy`: author policies.
 
+mod init;
+mod junit;
+
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
@@ -13,7 +16,7 @@ use serde_json::json;
 use super::Output;
 use crate::case::VerdictWord;
 use crate::outage::chain;
-use crate::policy::{self, EvalError, LoadError, Settings};
+use crate::policy::{self, Coverage, EvalError, LoadError, Settings};
 
 /// Compile, test and try policies; what they do runs in a process of its own, within limits of memory and time.
 #[derive(Debug, clap::Args)]
@@ -25,13 +28,26 @@ pub struct Args {
     in_child: bool,
 }
 
+/// What `witgate policy test` prints.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TestFormat {
+    /// For people.
+    Text,
+    /// The whole report.
+    Json,
+    /// XML as JUnit writes it.
+    Junit,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write a folder with the questions that a policy answers, and the answers that are given
+    Init(init::Args),
     /// Compile the policies of a folder and check their data
     Check {
-        /// Folder with `*.rego` files and perhaps a folder `data`
-        #[arg(default_value = "policies")]
-        dir: PathBuf,
+        /// Folder with `*.rego` files and perhaps a folder `data`; `policies` where neither it nor `--data` is said, and the
+        /// embedded policies with `--data` alone
+        dir: Option<PathBuf>,
         /// Folder of `*.json` files that are merged over the data of the policies
         #[arg(long)]
         data: Option<PathBuf>,
@@ -44,6 +60,30 @@ enum Command {
         /// Folder of `*.json` files that are merged over the data of the policies
         #[arg(long)]
         data: Option<PathBuf>,
+        /// Only tests whose names match, such as `signing_test.*unsigned`
+        #[arg(short, long, value_name = "REGEX")]
+        run: Option<regex::Regex>,
+        /// A line for every test, with its time
+        #[arg(short, long)]
+        verbose: bool,
+        /// Fail where fewer of the policies' lines are reached, in percent
+        #[arg(long, value_name = "PERCENT")]
+        threshold: Option<f64>,
+        /// What is printed: `junit` is what CI servers read
+        #[arg(long, value_enum)]
+        format: Option<TestFormat>,
+    },
+    /// Which lines of the policies of a folder their tests reach
+    Coverage {
+        /// Folder with `*.rego` files and perhaps a folder `data`
+        #[arg(default_value = "policies")]
+        dir: PathBuf,
+        /// Folder of `*.json` files that are merged over the data of the policies
+        #[arg(long)]
+        data: Option<PathBuf>,
+        /// Fail where fewer lines are reached, in percent
+        #[arg(long, value_name = "PERCENT")]
+        threshold: Option<f64>,
     },
     /// Decide one case as the gateway would, and record nothing
     Eval {
@@ -92,24 +132,44 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
 
 fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Check { dir, data } => match policy::check(&dir, data.as_deref()) {
-            Ok(report) => print(output, &report, &report.to_string(), 0),
-            Err(faults) => {
-                if output == Output::Json {
-                    let faults: Vec<_> =
-                        faults.iter().map(|fault| json!({"error": chain(fault), "hint": fault.hint()})).collect();
-                    return print(output, &json!({"faults": faults}), "", EXIT_USAGE);
+        Command::Init(args) => init::run(&args),
+        Command::Check { dir, data } => {
+            let dir = dir.or_else(|| data.is_none().then(|| "policies".into()));
+            match policy::check(dir.as_deref(), data.as_deref()) {
+                Ok(report) => print(output, &report, &report.to_string(), 0),
+                Err(faults) => {
+                    if output == Output::Json {
+                        let faults: Vec<_> =
+                            faults.iter().map(|fault| json!({"error": chain(fault), "hint": fault.hint()})).collect();
+                        return print(output, &json!({"faults": faults}), "", EXIT_USAGE);
+                    }
+                    faults.iter().for_each(complain);
+                    Ok(ExitCode::from(EXIT_USAGE))
                 }
-                faults.iter().for_each(complain);
-                Ok(ExitCode::from(EXIT_USAGE))
             }
-        },
-        Command::Test { dir, data } => match policy::test(&dir, data.as_deref()) {
-            Ok(report) => print(output, &report, &report.to_string(), u8::from(!report.passed())),
-            Err(fault) => {
-                complain(&fault);
-                Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Command::Test { dir, data, run, verbose, threshold, format } => {
+            let report = match policy::test(&dir, data.as_deref(), run.as_ref()) {
+                Ok(report) => report,
+                Err(fault) => return Ok(refuse_to_load(&fault)),
+            };
+            let code = u8::from(!report.passed() | is_below(threshold, &report.coverage));
+            match format.unwrap_or(if output == Output::Json { TestFormat::Json } else { TestFormat::Text }) {
+                TestFormat::Text if verbose => print(Output::Text, &report, &report.verbose(), code),
+                TestFormat::Text => print(Output::Text, &report, &report.to_string(), code),
+                TestFormat::Json => print(Output::Json, &report, "", code),
+                TestFormat::Junit => print(Output::Text, &report, &junit::render(&report)?, code),
             }
+        }
+        Command::Coverage { dir, data, threshold } => match policy::test(&dir, data.as_deref(), None) {
+            Ok(report) => {
+                if !report.passed() {
+                    eprintln!("witgate: error: not every test passed: see which with `witgate policy test`");
+                }
+                let code = u8::from(!report.passed() | is_below(threshold, &report.coverage));
+                print(output, &report.coverage, &report.coverage.to_string(), code)
+            }
+            Err(fault) => Ok(refuse_to_load(&fault)),
         },
         Command::Eval { case, policy: dir, data } => {
             let case_json = read_case(&case)?;
@@ -130,6 +190,22 @@ fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
             }
         }
     }
+}
+
+/// Whether too few lines are reached, which is told.
+fn is_below(threshold: Option<f64>, coverage: &Coverage) -> bool {
+    let below = threshold.is_some_and(|threshold| !coverage.reaches(threshold));
+    if below {
+        let wanted = threshold.unwrap_or_default();
+        eprintln!("witgate: error: tests reach {} % of the lines, expected at least {wanted} %", coverage.percent);
+        eprintln!("witgate: hint: see which lines are left with `witgate policy coverage`");
+    }
+    below
+}
+
+fn refuse_to_load(fault: &LoadError) -> ExitCode {
+    complain(fault);
+    ExitCode::from(EXIT_USAGE)
 }
 
 fn read_case(path: &PathBuf) -> anyhow::Result<Vec<u8>> {
