@@ -8,7 +8,7 @@ use witgate::dev::registry::{Auth, DevRegistry, Options};
 use witgate::dev::wascap::{Account, SECTION, embed};
 
 use super::served::Served;
-use super::{run, stderr, stdout};
+use super::{let_local_ask, run, stderr, stdout};
 
 fn code(home: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = run(home, arguments);
@@ -19,6 +19,7 @@ fn code(home: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
 async fn a_refusal_is_1_and_reads_as_designed() {
     witgate::tls::install_provider();
     let home = tempfile::tempdir().unwrap();
+    let_local_ask(home.path());
     let registry = DevRegistry::start(Options::default()).await.unwrap();
     let wasm = components::command("x\n").into();
     let pushed = push::component(&registry.host(), "acme/cart", "1.4", wasm, ConfigClaims::default(), &Auth::Open)
@@ -42,6 +43,7 @@ async fn a_refusal_is_1_and_reads_as_designed() {
 async fn no_answer_is_3_and_names_the_peer() {
     witgate::tls::install_provider();
     let home = tempfile::tempdir().unwrap();
+    let_local_ask(home.path());
     let registry = DevRegistry::start(Options::default()).await.unwrap();
     let (status, _, err) = code(home.path(), &["admit", &format!("{}/acme/nothing:1", registry.host())]);
     assert_eq!(status, Some(3), "{err}");
@@ -57,6 +59,7 @@ async fn no_answer_is_3_and_names_the_peer() {
 async fn a_log_that_serve_holds_is_3_and_serve_can_be_asked() {
     witgate::tls::install_provider();
     let home = tempfile::tempdir().unwrap();
+    let_local_ask(home.path());
     let registry = DevRegistry::start(Options::default()).await.unwrap();
     let wasm = components::command("x\n").into();
     let claims = ConfigClaims::default();
@@ -113,6 +116,7 @@ fn a_tuf_repository_that_never_answered_is_3_and_a_bad_source_is_2() {
 #[test]
 fn usage_and_configuration_are_2() {
     let home = tempfile::tempdir().unwrap();
+    let_local_ask(home.path());
     let wrong = home.path().join("wrong.toml");
     std::fs::write(&wrong, "[lisen]\n").unwrap();
     for arguments in [

@@ -9,7 +9,7 @@ use witgate::dev::registry::push::{self, ConfigClaims};
 use witgate::dev::registry::{Auth, DevRegistry, Options};
 use witgate::dev::sigstore::{Sign, Sigstore};
 
-use super::{run, stderr, stdout};
+use super::{granted, let_local_ask, run, stderr, stdout};
 
 /// Runs `witgate` where there is not even a loopback device that is up; none where the system gives no namespace.
 fn run_alone(home: &Path, arguments: &[&str]) -> Option<Output> {
@@ -21,6 +21,7 @@ fn run_alone(home: &Path, arguments: &[&str]) -> Option<Output> {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("NO_COLOR", "1")
         .env("WITGATE_EVIDENCE__OFFLINE", "true")
+        .env("WITGATE_POLICY__DATA", granted(home))
         .output();
     let told = |why: &str| {
         assert!(std::env::var_os("CI").is_none(), "CI must tell this, but {why}");
@@ -39,6 +40,7 @@ fn run_alone(home: &Path, arguments: &[&str]) -> Option<Output> {
 async fn a_file_is_verified_without_any_network() {
     witgate::tls::install_provider();
     let home = tempfile::tempdir().unwrap();
+    let_local_ask(home.path());
     let now = Timestamp::now() - jiff::SignedDuration::from_secs(60);
     let sigstore = Sigstore::new(now).unwrap();
     let wasm = witgate::dev::components::command("offline\n");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use super::let_local_ask;
 use super::served::Served;
 
 /// An OTLP/HTTP collector that keeps what it is sent.
@@ -31,6 +32,7 @@ async fn collector(kept: Arc<Mutex<Vec<u8>>>) -> String {
 async fn spans_named_as_the_stages_reach_the_collector() {
     witgate::tls::install_provider();
     let home = tempfile::tempdir().unwrap();
+    let_local_ask(home.path());
     let kept = Arc::new(Mutex::new(Vec::new()));
     let url = collector(kept.clone()).await;
     let served = Served::start_with(home.path(), &[("WITGATE_TELEMETRY__OTLP_ENDPOINT", &url)]);

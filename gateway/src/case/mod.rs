@@ -237,6 +237,11 @@ pub struct ArtifactFacts {
 }
 
 impl ArtifactFacts {
+    /// The manifest's digest; `None` where nothing was fetched.
+    pub fn seen(&self) -> Option<Digest> {
+        (self.digest != Digest::of(&[])).then_some(self.digest)
+    }
+
     /// Of an artifact that nobody has looked at: no bytes, of no kind.
     pub fn unseen() -> Self {
         Self {

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Global, Output, answer};
 use crate::admission::{self, Admission, Asked, Request};
-use crate::case::{BreakGlass, Purpose, Reference, Timestamp};
+use crate::case::{BreakGlass, Digest, Purpose, Reference, Timestamp};
 use crate::gate::Gate;
 use crate::identity::Caller;
 use crate::outage::{Outage, Peer};
@@ -64,7 +64,7 @@ async fn decide(global: &Global, asked: Asked) -> anyhow::Result<Answer> {
         "decision": decision.id,
         "verdict": decision.verdict,
         "reference": recorded.about.reference.text,
-        "artifact": recorded.about.artifact.digest,
+        "artifact": recorded.about.artifact.seen(),
         "reasons": decision.reasons,
         "warnings": decision.warnings,
         "grants": decision.grants,
@@ -121,16 +121,17 @@ fn show(answer: &Answer, output: Output) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let reference = value["reference"].as_str().unwrap_or_default();
-    let artifact = value["artifact"].as_str().unwrap_or_default().parse().context("the answer names no artifact")?;
+    let artifact = value["artifact"].as_str().map(str::parse::<Digest>);
+    let artifact = artifact.transpose().context("the artifact of the answer is no digest")?;
     let decision = value["decision"].as_str().unwrap_or_default().parse().context("the answer names no decision")?;
     match answer {
         Answer::Refused(_) => {
             let reasons: Vec<Reason> =
                 serde_json::from_value(value["reasons"].clone()).context("the answer has no reasons")?;
-            eprint!("{}", answer::refusal(reference, &artifact, decision, &reasons));
+            eprint!("{}", answer::refusal(reference, artifact.as_ref(), decision, &reasons));
         }
         Answer::Admitted(_) => {
-            println!("admitted {reference} {artifact}");
+            println!("admitted {reference} {}", artifact.context("the answer names no artifact")?);
             println!("decision {decision} index {}", value["receipt"]["index"]);
             for import in value["grants"]["imports"].as_array().into_iter().flatten() {
                 println!("grants {}", import.as_str().unwrap_or_default());

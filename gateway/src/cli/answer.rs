@@ -15,10 +15,11 @@ use crate::reason::Reason;
 ///   import-not-granted  `wasi:sockets/tcp@0.2.3` is not granted to `spiffe://acme/ns/shop`
 /// witgate: hint: see the evidence with `witgate explain 0197…`
 /// ```
-pub(crate) fn refusal(reference: &str, artifact: &Digest, decision: Uuid, reasons: &[Reason]) -> String {
+pub(crate) fn refusal(reference: &str, artifact: Option<&Digest>, decision: Uuid, reasons: &[Reason]) -> String {
     let plural = if reasons.len() == 1 { "" } else { "s" };
-    let mut text =
-        format!("witgate: error: refused `{reference}` ({}): {} reason{plural}\n", artifact.short(), reasons.len());
+    // Nothing was fetched where who asks for what was enough.
+    let artifact = artifact.map(|artifact| format!(" ({})", artifact.short())).unwrap_or_default();
+    let mut text = format!("witgate: error: refused `{reference}`{artifact}: {} reason{plural}\n", reasons.len());
     text.push_str(&reason_lines(reasons));
     let _ = writeln!(text, "witgate: hint: see the evidence with `witgate explain {decision}`");
     text
@@ -69,7 +70,7 @@ mod tests {
                 "not granted to `spiffe://acme/ns/shop`\u{1b}[2J",
             ),
         ];
-        let text = refusal("ghcr.io/acme/cart:1.4", &Digest::of(b""), Uuid::nil(), &reasons);
+        let text = refusal("ghcr.io/acme/cart:1.4", Some(&Digest::of(b"")), Uuid::nil(), &reasons);
         insta::assert_snapshot!(text, @r"
         witgate: error: refused `ghcr.io/acme/cart:1.4` (sha256:e3b0c44298fc…): 2 reasons
           identity-mismatch   signed by `ci@other.example`, policy wants `https://github.com/acme/*`

@@ -46,7 +46,11 @@ fn explanation(record: &Record, case: &Case, decision: &DecisionFacts) -> String
     if case.host != case.caller.id {
         let _ = writeln!(text, "  host       {}", show(&case.host));
     }
-    let _ = writeln!(text, "  artifact   {}", case.artifact.digest);
+    match case.artifact.seen() {
+        Some(digest) => writeln!(text, "  artifact   {digest}"),
+        None => writeln!(text, "  artifact   not fetched"),
+    }
+    .expect("a String takes every text");
     if let Some(component) = &case.artifact.component {
         let _ = writeln!(text, "  component  {} ({} bytes)", component.digest, component.size_bytes);
     }

@@ -260,6 +260,7 @@ async fn cosign_2_and_keys_and_attestations_are_told_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_evidence_is_what_a_gateway_records() {
     let stage = Stage::start().await;
+    crate::let_local_ask(stage.home.path());
     let pushed = stage.signed("cart", |sign| sign).await;
     stage.attach(&pushed, &stage.sigstore.sign(request(pushed.manifest).with(Knob::NoSct)).unwrap()).await;
     stage.tag(&pushed, &[stage.sigstore.sign_legacy(request(pushed.manifest)).unwrap()], &[]).await;
@@ -331,6 +332,7 @@ async fn the_evidence_is_what_a_gateway_records() {
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_tells_the_same_order_without_times() {
     let stage = Stage::start().await;
+    crate::let_local_ask(stage.home.path());
     let pushed = stage.signed("cart", |sign| sign).await;
     stage.attach(&pushed, &stage.sigstore.sign(request(pushed.manifest).with(Knob::NoSct)).unwrap()).await;
     let config = format!("[[evidence.roots]]\nname = \"own\"\ntrusted_root = \"{}\"\n", stage.root());

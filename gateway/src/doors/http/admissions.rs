@@ -41,7 +41,7 @@ pub struct Granted {
 pub struct Refused {
     decision: Uuid,
     reference: String,
-    artifact: Digest,
+    artifact: Option<Digest>,
     reasons: Vec<Reason>,
     receipt: Value,
 }
@@ -102,7 +102,7 @@ fn refused(recorded: &Held) -> Response {
     let refused = Refused {
         decision: decision.id,
         reference: recorded.about.reference.text.clone(),
-        artifact: recorded.about.artifact.digest,
+        artifact: recorded.about.artifact.seen(),
         reasons: decision.reasons.clone(),
         receipt: receipt(&recorded.receipt),
     };
