@@ -110,6 +110,8 @@ fn may_use(unit: &str) -> Option<Vec<&'static str>> {
         // The proof types of the stages before: nobody records what policy did not decide, or hands over what is not recorded.
         "audit" => vec!["policy"],
         "handover" => vec!["policy", "audit"],
+        // Decides again what was decided, and writes nothing.
+        "replay" => vec!["policy", "audit"],
         "tls" => vec!["identity"],
         "telemetry" => vec![],
         "config" => stages.chain(["telemetry"]).collect(),
@@ -120,7 +122,9 @@ fn may_use(unit: &str) -> Option<Vec<&'static str>> {
         "service" => vec!["audit", "config", "doors", "gate", "identity", "tls"],
         // The embedded peers stand outside; the deployment wires them to a real service. The Workload API is identity's.
         "dev" => vec!["config", "doors", "identity", "service"],
-        "cli" => stages.chain(["admission", "config", "dev", "doors", "gate", "service", "telemetry", "tls"]).collect(),
+        "cli" => stages
+            .chain(["admission", "config", "dev", "doors", "gate", "replay", "service", "telemetry", "tls"])
+            .collect(),
         _ => return None,
     })
 }

@@ -4,6 +4,7 @@ mod append;
 mod open;
 mod read;
 mod tree;
+mod window;
 
 use std::error::Error;
 
@@ -14,6 +15,7 @@ pub(super) use read::{
     Filter, FoundBy, Row, checkpoints, counts, disclosures, newest_checkpoint, row_at, rows, rows_with_prefix,
 };
 pub(super) use tree::{LogRow, keys, logs, nodes, partial, stored_tile, tile, tree};
+pub(super) use window::{DecisionRow, DisclosureRow, decision_sizes, decisions, disclosures_between};
 
 /// The database said no.
 #[derive(Debug, thiserror::Error)]
