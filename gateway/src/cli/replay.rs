@@ -262,10 +262,10 @@ impl About {
             }
         }
         for (what, section) in [
-            ("newly refused", &report.newly_refused),
-            ("newly admitted", &report.newly_admitted),
-            ("changed", &report.changed),
-            ("would be looked at, then decided", &report.would_be_looked_at),
+            ("newly refused, because of", &report.newly_refused),
+            ("newly admitted, no longer refused because of", &report.newly_admitted),
+            ("changed, in what is granted or by reasons that come (+) or go (-)", &report.changed),
+            ("would be looked at before it is decided, no longer refused because of", &report.would_be_looked_at),
         ] {
             groups(&mut text, what, section);
         }
