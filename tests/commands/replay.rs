@@ -172,8 +172,8 @@ fn pairs(counts: &[(&str, u64)]) -> Vec<(String, u64)> {
 /// Text without the revision and the digest of the policies, which change with every one of their bytes.
 fn steady(text: &str) -> String {
     text.lines()
-        .map(|line| match line.find(" revision ") {
-            Some(at) => format!("{} revision … (sha256:…)\n", &line[..at]),
+        .map(|line| match line.split_once(" revision ") {
+            Some((name, _)) => format!("{name} revision … (sha256:…)\n"),
             None => format!("{line}\n"),
         })
         .collect()
@@ -213,7 +213,7 @@ async fn a_program_reads_the_same() {
     let digest = document["policy"]["digest"].take();
     assert!(digest.as_str().unwrap().starts_with("sha256:"));
     let revision = document["policy"]["revision"].take();
-    assert_eq!(revision, digest.as_str().unwrap()[7..19]);
+    assert!(digest.as_str().unwrap().starts_with(&format!("sha256:{}", revision.as_str().unwrap())));
     insta::assert_snapshot!(format!("{document:#}"), @r#"
     {
       "at": "recorded",

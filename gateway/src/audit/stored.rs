@@ -122,3 +122,112 @@ impl fmt::Display for Unopened {
 
 /// The parts of a body that a decision is made on, or compared by.
 const NEEDED: &[&str] = &["/case/", "/decision/grants/"];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::super::event::EventKind;
+    use super::super::tests::{case, policy};
+    use super::super::window::{MAX_PAGE_DECISIONS, Window};
+    use super::super::{Audit, Settings, store};
+    use super::*;
+    use crate::case::Timestamp;
+    use crate::policy::Decision;
+    use crate::reason::{Code, Reason};
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:05Z".parse().unwrap()
+    }
+
+    async fn open(folder: &Path, origin: &str) -> Audit {
+        let settings = Settings { append_deadline_ms: 20_000, origin: origin.into(), ..Settings::default() };
+        Audit::open(&settings, folder, now()).await.unwrap()
+    }
+
+    fn refused(case: &Case) -> Decision {
+        let reason = Reason::new(Code::NOT_ADMITTED, case.caller.id.as_str(), "no");
+        Decision::refuse_for_tests(case, vec![reason], policy())
+    }
+
+    fn case_at(second: u64) -> Case {
+        let time = now() + std::time::Duration::from_secs(second);
+        let milliseconds = u64::try_from(time.as_millisecond()).unwrap();
+        let id = uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid();
+        Case { id, time, ..case() }
+    }
+
+    async fn read(audit: &Audit, window: &Window) -> Vec<StoredDecision> {
+        let mut decisions = audit.reader().decisions(window).await.unwrap();
+        let mut all = Vec::new();
+        loop {
+            let page = decisions.next_page().await.unwrap();
+            if page.is_empty() {
+                return all;
+            }
+            assert!(page.len() <= MAX_PAGE_DECISIONS as usize);
+            all.extend(page);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_window_gives_every_decision_once_as_it_was_and_no_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = open(folder.path(), "a.example/audit/1").await;
+        let cases: Vec<Case> = (0..150).map(case_at).collect();
+        for case in &cases {
+            audit.append(case, &refused(case)).await.unwrap();
+            if case.time.as_second() % 10 == 0 {
+                audit.event(EventKind::Export, json!({"by": "spiffe://acme.example/x"}), case.time).await.unwrap();
+            }
+        }
+        let opened: Vec<_> =
+            read(&audit, &Window::default()).await.into_iter().map(|stored| stored.open().unwrap()).collect();
+        let newest_first: Vec<Case> = cases.iter().rev().cloned().collect();
+        assert_eq!(opened.iter().map(|opened| opened.case.clone()).collect::<Vec<_>>(), newest_first);
+        assert!(opened.iter().all(|opened| opened.decision == *refused(&opened.case).facts()));
+        let ids = |stored: Vec<StoredDecision>| stored.iter().map(StoredDecision::id).collect::<Vec<Uuid>>();
+        let window = Window { since: Some(cases[20].time), until: Some(cases[100].time), last: Some(70) };
+        let expected: Vec<Uuid> = cases[30..100].iter().rev().map(|case| case.id).collect();
+        assert_eq!(ids(read(&audit, &window).await), expected);
+        // The indices are those of the log, events between them.
+        let index = read(&audit, &Window { last: Some(1), ..Window::default() }).await[0].index();
+        assert_eq!(index, 150 + 14);
+        audit.close().await;
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_log_of_a_database_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = open(folder.path(), "a.example/audit/1").await;
+        audit.append(&case_at(1), &refused(&case_at(1))).await.unwrap();
+        audit.close().await;
+        let audit = open(folder.path(), "a.example/audit/2").await;
+        audit.append(&case_at(2), &refused(&case_at(2))).await.unwrap();
+        let read = read(&audit, &Window::default()).await;
+        assert_eq!(read.iter().map(StoredDecision::id).collect::<Vec<_>>(), [case_at(2).id]);
+        audit.close().await;
+    }
+
+    #[tokio::test]
+    async fn redacted_words_of_a_reason_do_not_hide_the_case() {
+        let folder = tempfile::tempdir().unwrap();
+        let audit = open(folder.path(), "a.example/audit/1").await;
+        let case = case_at(1);
+        audit.append(&case, &refused(&case)).await.unwrap();
+        let redact = async |pointers: &str| {
+            store::tamper(audit.database(), &format!("DELETE FROM disclosure WHERE ptr LIKE '{pointers}'")).await;
+            read(&audit, &Window::default()).await.remove(0).open()
+        };
+        let opened = redact("/decision/reasons/%").await.unwrap();
+        assert_eq!(opened.case, case);
+        assert_eq!(opened.decision.reasons[0].code, Code::NOT_ADMITTED);
+        assert!(opened.decision.reasons[0].about.starts_with("salted-sha256:"));
+        let error = redact("/case/evidence/%").await.unwrap_err();
+        assert_eq!(error.to_string(), "`/case/evidence/findings/0/predicate/by` and 2 more fields were redacted");
+        audit.close().await;
+    }
+}

@@ -385,15 +385,10 @@ impl FromStr for When {
             let midnight = date.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| refused())?;
             return Ok(Self::At(midnight.timestamp()));
         }
-        let unit_s = match text.chars().next_back() {
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            Some('d') => 86_400,
-            _ => return Err(refused()),
-        };
-        // Four digits of days are 27 years.
-        let count: u32 = text[..text.len() - 1].parse().map_err(|_| refused())?;
+        let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+        let found = units.into_iter().find_map(|(unit, unit_s)| Some((text.strip_suffix(unit)?, unit_s)));
+        let (digits, unit_s) = found.ok_or_else(refused)?;
+        let count: u32 = digits.parse().map_err(|_| refused())?;
         Ok(Self::Ago(jiff::SignedDuration::from_secs(i64::from(count) * unit_s)))
     }
 }

@@ -27,6 +27,7 @@ impl At {
 
 /// What the candidate makes of a case.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one lives at a time, and nearly all are decided")]
 pub(super) enum Answer {
     /// It decides.
     Decided(DecisionFacts),
