@@ -11,6 +11,7 @@ pub mod entry;
 mod event;
 mod guard;
 mod key;
+mod last;
 mod personal;
 mod reader;
 mod receipt;
