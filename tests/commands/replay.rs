@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use uuid::Uuid;
 use witgate::audit::{Audit, Settings};
-use witgate::case::{Case, Mode, Timestamp};
+use witgate::case::{ArtifactFacts, Case, Evidence, Mode, Surface, Timestamp};
 use witgate::dev::components;
 use witgate::dev::deployment::{GRANTED, host_id, policy_data};
 use witgate::policy::Policy;
@@ -417,7 +417,7 @@ async fn a_damaged_record_is_no_answer_and_the_others_are_told() {
     let whys = [
         "its body does not hash to its entry's `body_commit`",
         "its entry does not hash to its leaf",
-        "the disclosure of `/case/caller/id` is not what was committed to",
+        "a disclosure is not what was committed to",
         "the tree knows nothing of it",
         "the disclosure of `/case/version` is not what was committed to",
     ];
@@ -536,6 +536,25 @@ async fn what_a_mode_let_past_counts_as_policy_said_it() {
     let (code, document) = stage.json(&["--data", "candidate"]);
     let refused = &document["newly_refused"];
     assert_eq!((code, &refused["decisions"], &refused["not_enforced"]), (Some(1), &json!(3), &json!(3)), "{document}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_looked_at_is_neither_admitted_nor_the_same() {
+    let mut cases = cases().await;
+    let unseen = &mut cases[0];
+    (unseen.artifact, unseen.surface) = (ArtifactFacts::unseen(), Surface::Unseen);
+    unseen.evidence = Evidence::default();
+    let stage = Stage::of(cases).await;
+    let counts = pairs(&[("decisions", 12), ("same", 11), ("would_be_looked_at", 1)]);
+    assert_eq!(stage.counts(&["--data", "in-force"]), (Some(1), counts.clone()));
+    assert_eq!(stage.counts(&["--data", "in-force", "--fail-on", "newly-refused,changed"]), (Some(0), counts));
+    let text = stdout(&stage.replay(&["--data", "in-force"]));
+    assert!(text.contains("replayed 11 of 12 decisions\n") && text.contains("\n  looked at       1\n"), "{text}");
+    let group = format!(
+        "would be looked at before it is decided, no longer refused because of\n  1  component-unreadable  {}/demo/cart  for ",
+        subject::REGISTRY
+    );
+    assert!(text.contains(&group), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,7 +88,7 @@ fn previous(
     if leaf_hash(&row.entry) != row.leaf {
         return Err(damaged("does not hash to its leaf"));
     }
-    let entry = Entry::parse(&row.entry).ok_or_else(|| damaged("is not one that this version writes"))?;
+    let entry = Entry::read(&row.entry).ok_or_else(|| damaged("is not one that this version writes"))?;
     if Digest::of(&row.body) != entry.body_commit {
         return Err(damaged("has a body that does not hash to its `body_commit`"));
     }

@@ -1,15 +1,15 @@
 //! A decision as it is stored, opened into its case only when every byte of it is what the log committed to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::commitment::{Disclosure, disclose};
+use super::commitment::{put_back, stand_in_of};
 use super::entry::Entry;
 use super::event::Kind;
-use super::record::committed;
 use super::store::{DecisionRow, DisclosureRow};
 use super::tlog::leaf_hash;
 use crate::case::{Case, DecisionFacts, Digest};
@@ -69,39 +69,59 @@ impl StoredDecision {
             Some(leaf) if leaf_hash(&row.entry) != leaf => return Err(damaged("its entry does not hash to its leaf")),
             Some(_) => {}
         }
-        let entry = Entry::parse(&row.entry).ok_or_else(|| damaged("its entry is not one that this version writes"))?;
+        let entry = Entry::read(&row.entry).ok_or_else(|| damaged("its entry is not one that this version writes"))?;
         if entry.kind != Kind::Decision || entry.id != row.id {
             return Err(damaged("its entry is about something else"));
         }
         if Digest::of(&row.body) != entry.body_commit {
             return Err(damaged("its body does not hash to its entry's `body_commit`"));
         }
-        let mut body: Value = serde_json::from_slice(&row.body).map_err(|_| damaged("its body is no JSON"))?;
-        let pointers = committed(&body).ok_or_else(|| damaged("its body lists no committed fields"))?;
-        let mut hidden: BTreeSet<String> = pointers.into_iter().collect();
-        for disclosure in disclosures {
-            let pointer = disclosure.pointer.clone();
-            let put_back = parsed(disclosure).is_some_and(|disclosure| disclose(&mut body, &disclosure));
-            if !hidden.remove(&pointer) || !put_back {
-                return Err(Unopened::Damaged(format!("the disclosure of `{pointer}` is not what was committed to")));
+        let body = std::str::from_utf8(&row.body).map_err(|_| damaged("its body is no text"))?;
+        let Committed { committed } = read(body.as_bytes(), "list of committed fields")?;
+        let mut hidden: BTreeSet<String> = committed.into_iter().collect();
+        let mut values = BTreeMap::new();
+        for DisclosureRow { id: _, pointer, salt, value } in disclosures {
+            let Ok(salt) = salt.try_into() else { return Err(not_committed(&pointer)) };
+            if !hidden.remove(&pointer) {
+                return Err(not_committed(&pointer));
             }
+            values.insert(stand_in_of(&pointer, &salt, &value), value);
+        }
+        let whole = put_back(body, &mut values);
+        if !values.is_empty() {
+            return Err(damaged("a disclosure is not what was committed to"));
         }
         // What only tells of the decision, such as the words of a reason, is not needed to make it again.
         hidden.retain(|pointer| NEEDED.iter().any(|needed| pointer.starts_with(needed)));
         if !hidden.is_empty() {
             return Err(Unopened::Redacted(hidden.into_iter().collect()));
         }
-        let unread =
-            |what: &str, error: serde_json::Error| Unopened::Damaged(format!("its {what} cannot be read: {error}"));
-        let case = serde_json::from_value(body["case"].take()).map_err(|error| unread("case", error))?;
-        let decision = serde_json::from_value(body["decision"].take()).map_err(|error| unread("decision", error))?;
+        let Body { case, decision } = read(&whole, "case or decision")?;
+        if [case.id, decision.id] != [row.id; 2] {
+            return Err(damaged("its body is about something else"));
+        }
         Ok(OpenedDecision { case, decision })
     }
 }
 
-fn parsed(row: DisclosureRow) -> Option<Disclosure> {
-    let DisclosureRow { id: _, pointer, salt, value } = row;
-    Some(Disclosure { pointer, salt: salt.try_into().ok()?, value: serde_json::from_slice(&value).ok()? })
+/// The part of a body that is needed to see whether the rest is there; the rest is passed over.
+#[derive(Deserialize)]
+struct Committed {
+    committed: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    case: Case,
+    decision: DecisionFacts,
+}
+
+fn read<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, Unopened> {
+    serde_json::from_slice(body).map_err(|error| Unopened::Damaged(format!("its {what} cannot be read: {error}")))
+}
+
+fn not_committed(pointer: &str) -> Unopened {
+    Unopened::Damaged(format!("the disclosure of `{pointer}` is not what was committed to"))
 }
 
 impl fmt::Display for Unopened {

@@ -393,11 +393,13 @@ impl FromStr for When {
     }
 }
 
-/// What the process may take: room for the program, its log and the compiler, and for each thread its machine with the
-/// policy's data and the cases it has in hand. Its time is bounded case by case.
-fn bounds(threads: NonZeroUsize) -> Bounds {
-    let threads = threads.get().min(MAX_THREADS) as u64;
-    Bounds { memory_bytes: (4 << 30) + threads * (512 << 20), cpu_time_s: CPU_TIME_S, wall_time: None }
+/// What the process may take: room for the program, its log and the compiler, for each thread that decides its machine with the
+/// policy's data and the cases it has in hand, and for each core the address space that the allocator sets aside for the
+/// runtime's thread there. Its time is bounded case by case.
+fn bounds(cores: NonZeroUsize) -> Bounds {
+    let (cores, deciding) = (cores.get() as u64, cores.get().min(MAX_THREADS) as u64);
+    let memory_bytes = (4 << 30) + cores * (128 << 20) + deciding * (512 << 20);
+    Bounds { memory_bytes, cpu_time_s: CPU_TIME_S, wall_time: None }
 }
 
 /// How long one decision may be thought about, in milliseconds. The gateway's own limit is a tenth of a second of its clock, and
