@@ -171,9 +171,12 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         return Err(NoAnswer::UnknownReference { reference: asked.reference.to_string() });
     }
 
-    // What caller and reference alone decide is decided before anybody else is asked.
+    // What caller and reference alone decide is decided before anybody else is asked. Of a registry that nobody would ask
+    // anyway there is nothing to decide.
     let nothing = unseen(gate, &caller, &asked, now);
-    if let Some(refused) = stage("policy").in_scope(|| gate.policy.current().decide_unseen(&nothing))? {
+    if gate.registry.has_upstream(asked.reference.registry())
+        && let Some(refused) = stage("policy").in_scope(|| gate.policy.current().decide_unseen(&nothing))?
+    {
         let receipt = gate.audit.append(&nothing, &refused).instrument(stage("audit")).await?;
         return Ok(Admission::Refused { recorded: Held::new(&nothing, refused, receipt) });
     }
@@ -182,7 +185,9 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
     let who = [caller.facts().id.as_str(), host(&caller, &asked)];
     let evidence = gate.evidence.collect(&artifact, &who, now).instrument(stage("evidence")).await?;
     let surface = surface::inspect_all(artifact.components()).instrument(stage("surface")).await?;
+    let previous = gate.previous(&artifact).instrument(stage("audit")).await?;
     let case = Case {
+        previous,
         reference: artifact.reference_facts().clone(),
         artifact: artifact.facts().clone(),
         evidence,

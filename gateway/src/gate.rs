@@ -12,8 +12,8 @@ use uuid::Uuid;
 use crate::admission::{About, Admission, Asked, Handed};
 use crate::audit::{self, Audit, EventKind, Receipt};
 use crate::case::{
-    BreakGlass, Case, DecisionFacts, Digest, Evidence, Mode, Purpose, Repository, Scope, Timestamp, TrustFacts,
-    TrustKind,
+    BreakGlass, Case, DecisionFacts, Digest, Evidence, Mode, Previous, Purpose, Repository, Scope, Timestamp,
+    TrustFacts, TrustKind,
 };
 use crate::config::Config;
 use crate::evidence::{self, Collector, Examination, Exhibit, Upkeep};
@@ -341,6 +341,16 @@ impl Gate {
         self.evidence.collector.still_believes(recorded.basis)?;
         self.still_decides(recorded.decision.facts().policy.digest)?;
         Ok(Admission::Granted { handed, recorded })
+    }
+
+    /// What was admitted last in the artifact's repository, if it was another artifact.
+    ///
+    /// # Errors
+    /// An outage of the log.
+    pub(crate) async fn previous(&self, artifact: &Artifact) -> Result<Option<Previous>, Outage> {
+        let reference = artifact.reference_facts();
+        let (upstream, repository) = (&reference.upstream, &reference.repository);
+        self.audit.reader().last_admitted(&self.scope, upstream, repository, artifact.digest()).await
     }
 
     /// Records that somebody asked to be let past policy, with what came of it; nothing is handed over before it stands there.

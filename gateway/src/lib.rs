@@ -21,6 +21,7 @@ pub mod outage;
 pub mod policy;
 pub mod reason;
 pub mod registry;
+pub mod replay;
 pub mod service;
 pub use witgate_host_hook::strict_json;
 pub mod surface;

@@ -12,6 +12,7 @@ mod keys;
 mod kill;
 mod offline;
 mod readme;
+mod replay;
 mod served;
 mod telemetry;
 mod verify;

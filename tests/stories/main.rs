@@ -23,6 +23,7 @@ mod pull_crowd;
 mod pull_errors;
 mod pull_grants;
 mod pull_lists;
+mod replay;
 mod rollout;
 mod ticket;
 mod tokens;

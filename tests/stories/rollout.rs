@@ -7,7 +7,7 @@ use witgate::case::{Mode, Timestamp};
 use witgate::dev::deployment::{SignedBy, host_id, policy_data};
 use witgate::dev::registry::push::Pushed;
 use witgate::dev::spiffe::Leaf;
-use witgate_tests::{World, components, ticket_id};
+use witgate_tests::{ALIAS, World, components, ticket_id};
 
 /// A world whose policy is looked at when a story says so.
 async fn world(more: &str) -> World {
@@ -21,7 +21,9 @@ fn file(world: &World) -> PathBuf {
 
 /// Replaces the policy's data as people should: written beside it, then `mv`.
 fn rewrite(world: &World, change: impl FnOnce(&mut Value)) {
-    let mut data = policy_data(&world.deployment.registry.host());
+    let text = std::fs::read_to_string(file(world)).unwrap();
+    let host = world.deployment.registry.host();
+    let mut data = policy_data(if text.contains(ALIAS) { ALIAS } else { &host });
     change(&mut data);
     let temporary = file(world).with_extension("new");
     std::fs::write(&temporary, data.to_string()).unwrap();

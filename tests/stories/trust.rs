@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 use witgate::case::Timestamp;
-use witgate::dev::deployment::{ISSUER, SIGNER, gateway_id, host_id};
+use witgate::dev::deployment::{ISSUER, SIGNER, gateway_id, host_id, policy_data};
 use witgate::dev::registry::push::Pushed;
 use witgate::dev::registry::{Fault, Match, Rule, Target};
 use witgate::dev::sigstore::Sigstore;
@@ -118,6 +118,13 @@ async fn a22_1_a_revoked_host_gets_no_ticket_through_another_caller() {
     let other = "spiffe://demo.witgate.example/host/b";
     revoke(&list, Timestamp::now(), &json!([{"kind": "caller", "id": other, "reason": "stolen host"}]));
     look(&world).await;
+    // Who may speak for the other host, or the answer would be about that alone.
+    let mut data = policy_data(&world.deployment.registry.host());
+    data["witgate"]["grants"][0]["hosts"] = json!([other]);
+    std::fs::write(world.folder().join("policy-data/data.json"), data.to_string()).unwrap();
+    for _ in 0..2 {
+        world.deployment.service.gate().look_at_policy(Timestamp::now()).await;
+    }
     let reply = world.host.ask(json!({"reference": pushed.reference, "host": other})).await;
     assert!(reply.status == 403 && reply.codes().contains(&"revoked"), "{}", reply.body);
     assert_eq!(world.host.admit(&pushed.reference).await.status, 200);

@@ -11,6 +11,7 @@ pub mod entry;
 mod event;
 mod guard;
 mod key;
+mod last;
 mod personal;
 mod reader;
 mod receipt;
@@ -22,8 +23,10 @@ mod session;
 mod settings;
 mod start;
 mod store;
+mod stored;
 pub mod tlog;
 mod verify;
+mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,7 +48,9 @@ pub use sequencer::{MAX_BATCH, MAX_QUEUED};
 pub use settings::Settings;
 pub use start::{LogFault, StartError};
 pub use store::{Order, StoreError};
+pub use stored::{OpenedDecision, StoredDecision, Unopened};
 pub use verify::{KeySource, Verified, VerifyFault, VerifyOptions, verify};
+pub use window::{Decisions, MAX_PAGE_BYTES, MAX_PAGE_DECISIONS, Window};
 
 use crate::case::{Case, Timestamp};
 use crate::outage::{Outage, Peer};

@@ -13,6 +13,7 @@ use super::start::{LogFault, StartError};
 use super::store::{self, Connection, Filter, LogRow, Order, Readers, Row, StoreError};
 use super::tlog::tile::{TILE_WIDTH, entry_bundle};
 use super::tlog::{Hash, Plan, ProofFile, TileKind, TilePath};
+use super::window::{Decisions, Window};
 use crate::case::{Digest, VerdictWord};
 use crate::outage::{Outage, Peer};
 
@@ -89,7 +90,7 @@ impl Reader {
 
     /// The one entry that `selector` names, in the newest log.
     pub async fn find(&self, selector: &Selector) -> Result<Option<Record>, FindError> {
-        let rows = within("reading an entry", async {
+        let rows = within("reading an entry", READ_DEADLINE, async {
             let (mut connection, log) = self.newest().await?;
             match selector {
                 Selector::Index(index) => {
@@ -115,7 +116,7 @@ impl Reader {
 
     /// A page of the newest log.
     pub async fn list(&self, query: &Query) -> Result<Vec<Record>, Outage> {
-        let rows = within("reading the log", async {
+        let rows = within("reading the log", READ_DEADLINE, async {
             let (mut connection, log) = self.newest().await?;
             let filter = Filter { verdict: query.verdict, artifact: query.artifact };
             let limit = query.limit.min(MAX_PAGE);
@@ -127,7 +128,7 @@ impl Reader {
 
     /// The offline proof of the entry at `index` (C2SP tlog-proof), with the newest checkpoint.
     pub async fn proof(&self, index: u64) -> Result<Option<ProofFile>, Outage> {
-        within("making a proof", async {
+        within("making a proof", READ_DEADLINE, async {
             let (mut connection, log) = self.newest().await?;
             let (size, checkpoint) = store::newest_checkpoint(&mut connection, log.log_id).await?;
             let Some(plan) = Plan::inclusion(index, size) else { return Ok(None) };
@@ -139,7 +140,7 @@ impl Reader {
 
     /// The newest signed checkpoint with its cosignatures.
     pub async fn checkpoint(&self) -> Result<String, Outage> {
-        within("reading the checkpoint", async {
+        within("reading the checkpoint", READ_DEADLINE, async {
             let (mut connection, log) = self.newest().await?;
             store::newest_checkpoint(&mut connection, log.log_id).await.map(|(_, note)| note)
         })
@@ -148,7 +149,7 @@ impl Reader {
 
     /// The consistency proof between two sizes of the newest log; `None` when they are not two of its sizes.
     pub async fn consistency(&self, from: u64, to: u64) -> Result<Option<Vec<Hash>>, Outage> {
-        within("making a proof", async {
+        within("making a proof", READ_DEADLINE, async {
             let (mut connection, log) = self.newest().await?;
             let (size, _) = store::newest_checkpoint(&mut connection, log.log_id).await?;
             let Some(plan) = Plan::consistency(from, to).filter(|_| to <= size) else { return Ok(None) };
@@ -159,7 +160,7 @@ impl Reader {
 
     /// The bytes of a tile or entry bundle (C2SP tlog-tiles); `None` when the log does not reach that far.
     pub async fn tile(&self, path: &TilePath) -> Result<Option<Vec<u8>>, Outage> {
-        within("reading a tile", async {
+        within("reading a tile", READ_DEADLINE, async {
             let (mut connection, log) = self.newest().await?;
             let (size, _) = store::newest_checkpoint(&mut connection, log.log_id).await?;
             let width = usize::from(path.width());
@@ -188,6 +189,16 @@ impl Reader {
         .await
     }
 
+    /// The decisions of a window of the newest log, newest first, a page at a time.
+    pub async fn decisions(&self, window: &Window) -> Result<Decisions, Outage> {
+        let (_, log) = within("reading the log", READ_DEADLINE, self.newest()).await?;
+        Ok(Decisions::new(self.clone(), log, window))
+    }
+
+    pub(super) async fn connection(&self) -> Result<impl std::ops::DerefMut<Target = Connection> + use<>, StoreError> {
+        self.readers.connection().await
+    }
+
     async fn newest(&self) -> Result<(impl std::ops::DerefMut<Target = Connection> + use<>, LogRow), StoreError> {
         let mut connection = self.readers.connection().await?;
         let log = store::logs(&mut connection).await?.pop();
@@ -197,7 +208,7 @@ impl Reader {
 
     async fn records(&self, rows: Vec<Row>) -> Result<Vec<Record>, Outage> {
         let mut left: BTreeMap<Uuid, Vec<Disclosure>> = BTreeMap::new();
-        within("reading the disclosures", async {
+        within("reading the disclosures", READ_DEADLINE, async {
             let mut connection = self.readers.connection().await?;
             for (id, disclosure) in store::disclosures(&mut connection, rows.iter().map(|row| row.id)).await? {
                 left.entry(id).or_default().push(disclosure);
@@ -228,8 +239,12 @@ fn bundle(rows: &[Row], start: u64, end: u64) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Runs one question against its deadline.
-async fn within<T>(doing: &'static str, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Outage> {
-    match tokio::time::timeout(READ_DEADLINE, answer).await {
+pub(super) async fn within<T>(
+    doing: &'static str,
+    deadline: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, Outage> {
+    match tokio::time::timeout(deadline, answer).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             let hint = error.hint();
@@ -240,7 +255,7 @@ async fn within<T>(doing: &'static str, answer: impl Future<Output = Result<T, S
             })
         }
         Err(_) => {
-            let waited = format!("the database did not answer within {} ms", READ_DEADLINE.as_millis());
+            let waited = format!("the database did not answer within {} ms", deadline.as_millis());
             Err(Outage::new(Peer::Audit, doing).because(waited))
         }
     }

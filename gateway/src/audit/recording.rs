@@ -8,7 +8,7 @@ use super::entry::{Entry, EntryTooLarge};
 use super::event::{EventKind, Kind};
 use super::personal;
 use super::tlog::{Hash, leaf_hash};
-use crate::case::{Case, DecisionFacts, Digest, Timestamp, canonical_json};
+use crate::case::{Case, DecisionFacts, Digest, Purpose, Scope, Timestamp, VerdictWord, canonical_json};
 
 /// The version of a body's shape.
 pub const BODY_VERSION: u32 = 1;
@@ -26,6 +26,35 @@ pub(super) struct Recording {
     /// Canonical JSON of the committed form.
     pub body: Vec<u8>,
     pub disclosures: Vec<Disclosure>,
+    /// What it admitted, if later ones are compared with it.
+    pub admitted: Option<Admitted>,
+}
+
+/// An artifact that was admitted in a repository of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Admitted {
+    pub scope: Scope,
+    pub upstream: String,
+    pub repository: String,
+    pub artifact: Digest,
+}
+
+impl Admitted {
+    /// What a decision admitted, if later ones are compared with it.
+    pub fn of(case: &Case, facts: &DecisionFacts) -> Option<Self> {
+        is_compared_with(case.purpose, facts).then(|| Self {
+            scope: case.scope.clone(),
+            upstream: case.reference.upstream.clone(),
+            repository: case.reference.repository.clone(),
+            artifact: case.artifact.digest,
+        })
+    }
+}
+
+/// Whether a decision admitted something that an upgrade is compared with: something was handed over, and policy itself said
+/// so. What only the mode let past is no measure for the next.
+pub(super) fn is_compared_with(purpose: Purpose, facts: &DecisionFacts) -> bool {
+    facts.verdict == VerdictWord::Admit && purpose != Purpose::DryRun && facts.would_refuse.is_empty()
 }
 
 /// Why something cannot be recorded; nothing was written.
@@ -68,7 +97,8 @@ impl Recording {
         }));
         let bytes = [br#"{"case":"#, canonical_case.as_slice(), b",", &rest[1..]].concat();
         let case_digest = Digest::of(&canonical_case);
-        Self::new(committed, bytes, |body_commit| Entry::of_decision(case, facts, case_digest, body_commit))
+        let entry = |body_commit| Entry::of_decision(case, facts, case_digest, body_commit);
+        Ok(Self { admitted: Admitted::of(case, facts), ..Self::new(committed, bytes, entry)? })
     }
 
     /// An event: `{"committed":[…],"detail":…,"kind":…,"v":1}`.
@@ -86,7 +116,7 @@ impl Recording {
         let entry = entry(Digest::of(&body));
         let entry_bytes = entry.bytes()?;
         let disclosures = committed.disclosures;
-        Ok(Self { leaf: leaf_hash(&entry_bytes), entry, entry_bytes, body, disclosures })
+        Ok(Self { leaf: leaf_hash(&entry_bytes), entry, entry_bytes, body, disclosures, admitted: None })
     }
 
     /// What it costs the queue, in bytes.

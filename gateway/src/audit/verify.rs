@@ -13,6 +13,7 @@ use super::commitment::{Disclosure, disclose};
 use super::entry::Entry;
 use super::event::Kind;
 use super::record::committed;
+use super::recording::Admitted;
 use super::store::{self, Access, Connection, Filter, FoundBy, LogRow, Order, Row, StoreError};
 use super::tlog::{Checkpoint, Hash, PolicyError, Tree, TrustPolicy, VerifierKey, VkeyError, leaf_hash};
 use crate::case::{Case, DecisionFacts, Digest, canonical_json};
@@ -169,6 +170,12 @@ pub enum VerifyFault {
         /// Of what.
         what: &'static str,
     },
+    /// An admission that the index of admissions does not know, or knows an older one for.
+    #[error("entry {index} is an admission that the index of admissions does not know")]
+    Admission {
+        /// Its index.
+        index: u64,
+    },
     /// The log does not begin with the anchor.
     #[error("the log does not begin with the anchor of size {size}")]
     Anchor {
@@ -205,7 +212,9 @@ pub async fn verify(database: &Path, options: &VerifyOptions) -> Result<Verified
         policy.verify(walk.newest_checkpoint.as_bytes()).map_err(VerifyFault::Policy)?;
     }
     let counts = store::counts(&mut connection, newest.log_id).await?;
-    let stray = [(counts.stray_disclosures, "disclosures")];
+    let stray_notes =
+        if store::has_admissions(&mut connection).await? { store::stray_notes(&mut connection).await? } else { 0 };
+    let stray = [(counts.stray_disclosures, "disclosures"), (stray_notes, "notes of admissions")];
     if let Some((count, what)) = stray.into_iter().find(|(count, _)| *count > 0) {
         return Err(VerifyFault::Stray { count, what });
     }
@@ -278,6 +287,7 @@ impl Walk {
         let (size, root) = store::tree(connection, log.log_id).await?;
         let mut pending = Checkpoints::default();
         pending.pass(connection, log, trust, &mut walk).await?;
+        let has_admissions = store::has_admissions(connection).await?;
         let mut full_tiles = Vec::new();
         loop {
             let after = walk.tree.size().checked_sub(1);
@@ -291,8 +301,14 @@ impl Walk {
                 disclosures.entry(id).or_default().push(disclosure);
             }
             for row in page {
-                let leaf = walk.entry(&row, &disclosures.remove(&row.id).unwrap_or_default())?;
+                let (leaf, admitted) = walk.entry(&row, &disclosures.remove(&row.id).unwrap_or_default())?;
                 walk.tree.push(leaf, &mut full_tiles);
+                // With every note pointing at an admission, and none older than any, each is the newest.
+                if let Some(admitted) = admitted.filter(|_| has_admissions)
+                    && store::noted(connection, &admitted).await?.is_none_or(|noted| noted < (log.log_id, row.idx))
+                {
+                    return Err(VerifyFault::Admission { index: row.idx });
+                }
                 for tile in full_tiles.drain(..) {
                     let hashes = store::stored_tile(connection, log.log_id, tile.level, tile.index).await?;
                     if hashes.is_none_or(|stored| stored != (tile.hash, tile.hashes)) {
@@ -345,8 +361,8 @@ impl Walk {
         }
     }
 
-    /// Checks one row and gives its leaf.
-    fn entry(&mut self, row: &Row, disclosures: &[Disclosure]) -> Result<Hash, VerifyFault> {
+    /// Checks one row, and gives its leaf and what it admitted.
+    fn entry(&mut self, row: &Row, disclosures: &[Disclosure]) -> Result<(Hash, Option<Admitted>), VerifyFault> {
         let index = self.tree.size();
         if row.idx != index {
             return Err(VerifyFault::Gap { index });
@@ -365,8 +381,9 @@ impl Walk {
         found_by_what_it_says(index, &entry, &row.found_by)?;
         let mut body: Value = serde_json::from_slice(&row.body).map_err(|_| VerifyFault::Body { index })?;
         let pointers = committed(&body).ok_or(VerifyFault::Body { index })?;
+        let mut admitted = None;
         if let Some(decision) = &entry.decision {
-            same_decision(index, &entry, decision, &body)?;
+            admitted = same_decision(index, &entry, decision, &body)?;
             *self.verdicts.entry(decision.verdict.as_str().to_owned()).or_default() += 1;
         } else if body["kind"] != entry.kind.as_str() {
             return Err(VerifyFault::Field { index, field: "kind" });
@@ -378,7 +395,7 @@ impl Walk {
         }
         self.redacted += (pointers.len() - disclosures.len()) as u64;
         *self.kinds.entry(entry.kind.to_string()).or_default() += 1;
-        Ok(leaf)
+        Ok((leaf, admitted))
     }
 }
 
@@ -399,13 +416,13 @@ fn found_by_what_it_says(index: u64, entry: &Entry, found_by: &FoundBy) -> Resul
     Err(VerifyFault::Field { index, field })
 }
 
-/// Whether the entry is the one that follows from the body.
+/// Whether the entry is the one that follows from the body; gives what it admitted.
 fn same_decision(
     index: u64,
     entry: &Entry,
     decision: &super::entry::DecisionEntry,
     body: &Value,
-) -> Result<(), VerifyFault> {
+) -> Result<Option<Admitted>, VerifyFault> {
     let field = |field| VerifyFault::Field { index, field };
     if Digest::of(&canonical_json(&body["case"])) != decision.case_digest {
         return Err(field("case_digest"));
@@ -426,7 +443,7 @@ fn same_decision(
     ];
     match same.into_iter().find(|(_, same)| !same) {
         Some((name, _)) => Err(field(name)),
-        None => Ok(()),
+        None => Ok(Admitted::of(&case, &facts)),
     }
 }
 

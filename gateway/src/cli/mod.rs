@@ -15,6 +15,8 @@ mod key;
 pub mod log;
 mod one_command;
 pub mod policy;
+mod replay;
+mod sandbox;
 mod serve;
 mod verify;
 
@@ -93,6 +95,7 @@ enum Command {
     Doctor(Box<doctor::Args>),
     /// Read, prove and verify the audit log
     Log(log::Args),
+    Replay(Box<replay::Args>),
     /// Check, test and evaluate admission policies
     Policy(policy::Args),
     /// Run an embedded OCI registry for development
@@ -149,6 +152,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = global.configuration()?;
             log::run(args, &config.audit.database_path(&config.data_dir), global.output).await
         }
+        Command::Replay(args) => replay::run(*args, global).await,
         Command::Policy(args) => policy::run(args, global.output).await,
         #[cfg(feature = "dev")]
         Command::DevRegistry(args) => dev_registry::run(args).await,

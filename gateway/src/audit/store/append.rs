@@ -6,7 +6,7 @@ use super::super::entry::microseconds;
 use super::super::recording::Recording;
 use super::super::tlog::tree::FullTile;
 use super::super::tlog::{EMPTY_ROOT, Hash};
-use super::{Connection, StoreError, failed, hash, signed, unsigned};
+use super::{Connection, StoreError, admitted, failed, hash, signed, unsigned};
 use crate::case::{Timestamp, canonical_json};
 
 /// What is appended in one transaction.
@@ -48,6 +48,7 @@ pub(in super::super) async fn append(
     reached(Step::Begun);
     insert_decisions(&mut transaction, batch).await?;
     insert_disclosures(&mut transaction, batch).await?;
+    admitted::note(&mut transaction, batch.log_id, batch.old.0, batch.recordings).await?;
     reached(Step::Rows);
     insert_leaves(&mut transaction, batch).await?;
     reached(Step::Leaves);

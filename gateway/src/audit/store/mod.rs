@@ -1,19 +1,23 @@
 //! The SQLite database: the only place that speaks SQL.
 
+mod admitted;
 mod append;
 mod open;
 mod read;
 mod tree;
+mod window;
 
 use std::error::Error;
 
+pub(super) use admitted::{AdmittedRow, newest_other, noted, stray_notes};
 pub(super) use append::{Batch, Step, append, create_log};
-pub(super) use open::{Access, Connection, Readers, begin_snapshot, close, open};
+pub(super) use open::{Access, Connection, Readers, begin_snapshot, close, has_admissions, open};
 pub use read::Order;
 pub(super) use read::{
     Filter, FoundBy, Row, checkpoints, counts, disclosures, newest_checkpoint, row_at, rows, rows_with_prefix,
 };
 pub(super) use tree::{LogRow, keys, logs, nodes, partial, stored_tile, tile, tree};
+pub(super) use window::{DecisionRow, DisclosureRow, decision_sizes, decisions, disclosures_between};
 
 /// The database said no.
 #[derive(Debug, thiserror::Error)]
@@ -110,4 +114,12 @@ pub(super) async fn limit(connection: &mut Connection, pages: i64) {
     let now: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut *connection).await.unwrap();
     let sql = format!("PRAGMA max_page_count = {}", now + pages);
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(connection).await.unwrap();
+}
+
+/// Makes a database of the first schema version of one of today's.
+#[cfg(test)]
+pub(super) async fn undo_admissions(database: &std::path::Path) {
+    let mut connection = open(database, Access::Write).await.unwrap();
+    sqlx::raw_sql("DROP TABLE admitted; PRAGMA user_version = 1").execute(&mut connection).await.unwrap();
+    close(connection).await.unwrap();
 }

@@ -5,15 +5,15 @@ mod junit;
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Subcommand;
-use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::json;
 
 use super::Output;
+use super::sandbox::{self, Bounds};
 use crate::case::VerdictWord;
 use crate::outage::chain;
 use crate::policy::{self, Coverage, EvalError, LoadError, Settings};
@@ -102,32 +102,11 @@ enum Command {
 /// # Errors
 /// The child cannot be started, or a file cannot be read.
 pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
-    if args.in_child {
-        limit_this_process().context("setting the limits of the policy's process")?;
-        return tokio::task::spawn_blocking(move || work(args.command, output))
-            .await
-            .context("evaluating the policy")?;
+    if !args.in_child {
+        return sandbox::in_child(&BOUNDS).await;
     }
-    let program = std::env::current_exe().context("finding this program")?;
-    let mut child = tokio::process::Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .arg("--in-child")
-        .stdin(Stdio::inherit())
-        .kill_on_drop(true)
-        .spawn()
-        .context("starting the policy's process")?;
-    let Ok(status) = tokio::time::timeout(WALL_TIME, child.wait()).await else {
-        bail!("policy ran past {} s and was stopped", WALL_TIME.as_secs());
-    };
-    let status = status.context("waiting for the policy's process")?;
-    match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) => Ok(ExitCode::from(code)),
-        None => {
-            eprintln!("witgate: error: policy brought its process down: {status}");
-            eprintln!("witgate: hint: look for rules that call themselves, and for values that grow without end");
-            Ok(ExitCode::from(EXIT_USAGE))
-        }
-    }
+    sandbox::confine(&BOUNDS).context("setting the limits of the policy's process")?;
+    tokio::task::spawn_blocking(move || work(args.command, output)).await.context("evaluating the policy")?
 }
 
 fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
@@ -241,19 +220,7 @@ fn complain(fault: &LoadError) {
     eprintln!("witgate: hint: {}", fault.hint());
 }
 
-/// After this a policy can end this process only.
-fn limit_this_process() -> rustix::io::Result<()> {
-    for (resource, limit) in [(Resource::As, MEMORY_BYTES), (Resource::Cpu, CPU_TIME_S), (Resource::Core, 0)] {
-        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })?;
-    }
-    Ok(())
-}
-
 const EXIT_USAGE: u8 = 2;
 const EXIT_NO_ANSWER: u8 = 3;
-/// Address space of the process that evaluates, in bytes: its program, a compiler stack of 256 MiB, and room for data.
-const MEMORY_BYTES: u64 = 4 << 30;
-/// Processor time of the process that evaluates, in seconds.
-const CPU_TIME_S: u64 = 60;
-/// How long this process waits for the one that evaluates.
-const WALL_TIME: Duration = Duration::from_secs(120);
+/// Room for the program, a compiler stack of 256 MiB, and data; a minute of work.
+const BOUNDS: Bounds = Bounds { memory_bytes: 4 << 30, cpu_time_s: 60, wall_time: Some(Duration::from_secs(120)) };
