@@ -111,7 +111,8 @@ plain(version) := trim_prefix(split(version, "+")[0], "v")
 
 # METADATA
 # title: A version as it is, and as the release that its pre-release becomes
-# description: `1.2.3-1ubuntu2` is later than `1.2.3` for Debian and earlier for semver, so both are compared.
+# description: |
+#   `1.2.3-1ubuntu2` is later than `1.2.3` for Debian and earlier for semver, so both are compared.
 forms(version) := {plain(version), split(plain(version), "-")[0]}
 
 in_range(version, range) if {

@@ -20,6 +20,8 @@ matching contains index if {
 # description: Undefined where it says none, or something that is no semantic version.
 version := text if {
 	text := trim_prefix(input.artifact.annotations["org.opencontainers.image.version"], "v")
+	# OPA takes `v1.4.0` for a version, too; two of them are none for anybody.
+	not startswith(text, "v")
 	semver.is_valid(text)
 }
 

@@ -13,6 +13,7 @@ ct_version=v0.1.1
 rekor_version=v2.3.0
 tsa_version=v2.1.2
 versitygw_version=v1.0.14
+opa_version=v1.22.4
 go_needed=1.26
 
 # clang and wasi-libc make a component; docker-registry, skopeo and containerd speak OCI.
@@ -72,6 +73,7 @@ fulcio="$(go_tool fulcio "$fulcio_version" github.com/sigstore/fulcio)"
 ct="$(go_tool tesseract "$ct_version" github.com/transparency-dev/tesseract/cmd/tesseract/posix)"
 rekor="$(go_tool rekor "$rekor_version" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix)"
 tsa="$(go_tool tsa "$tsa_version" github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server)"
+opa="$(go_tool opa "$opa_version" github.com/open-policy-agent/opa)"
 (cd tests/interop/tlog && go build -o "$tools/tlog" .)
 
 wascap=(--manifest-path tests/interop/wascap/Cargo.toml --locked)
@@ -96,6 +98,7 @@ export WITGATE_INTEROP_CT="$ct/posix"
 export WITGATE_INTEROP_REKOR="$rekor/posix"
 export WITGATE_INTEROP_TSA="$tsa/timestamp-server"
 export WITGATE_INTEROP_VERSITYGW="$versitygw/versitygw"
+export WITGATE_INTEROP_OPA="$opa/opa"
 export WITGATE_INTEROP_TLOG="$tools/tlog"
 export WITGATE_INTEROP_WASCAP="$tools/wascap/debug/wascap-peer"
 export WITGATE_INTEROP_WASCAP_PACKAGE="$wascap_package"

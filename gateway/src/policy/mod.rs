@@ -18,6 +18,7 @@ mod in_force;
 mod load_error;
 #[cfg(test)]
 mod mutation_tests;
+mod oracle;
 mod schema;
 mod scrutiny;
 mod test;
@@ -32,5 +33,6 @@ pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_pattern};
 pub use in_force::InForce;
 pub use load_error::LoadError;
+pub use oracle::Rules;
 pub use schema::case_schema;
 pub use test::{Outcome, TestReport, TestResult, test};
