@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::bundle::BundleFault;
 use crate::strict_json::StrictJsonError;
 
 /// A policy that is not taken; the one before it stays in force.
@@ -105,6 +106,9 @@ pub enum LoadError {
         /// What was expected and found.
         detail: String,
     },
+    /// A bundle in OPA's format that is not one, or not ours.
+    #[error(transparent)]
+    Bundle(#[from] BundleFault),
 }
 
 impl LoadError {
@@ -112,11 +116,12 @@ impl LoadError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Read { .. } | Self::NoPolicies { .. } => {
-                "name a folder with `*.rego` files and a folder `data`, or leave `policy.dir` out for the embedded policy"
+                "name a bundle, or a folder with `*.rego` files and a folder `data`, or leave `policy.dir` out for the embedded policy"
             }
             Self::Forbidden { .. } | Self::FunctionNotListed { .. } => {
                 "a decision looks at the case and at data only; the time is `input.time`"
             }
+            Self::Bundle(fault) => fault.hint(),
             Self::Json { .. } | Self::Data { .. } => "the shape of the data is in `policies/README.md`",
             _ => "see every fault with `witgate policy check DIR`",
         }

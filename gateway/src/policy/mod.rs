@@ -19,7 +19,10 @@ mod schema;
 mod scrutiny;
 mod test;
 
-pub use bundle::{Settings, Source};
+pub use bundle::{
+    Algorithm, AlgorithmUnknown, BundleFault, KeyFault, KeySettings, Made, Making, Settings, SignatureFault, Signer,
+    Source, make,
+};
 pub use check::{CheckReport, check};
 pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};

@@ -29,7 +29,7 @@ pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
     Ok(Value::Object(data))
 }
 
-fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
+pub(super) fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
     let mut merged = Map::new();
     for file in files {
         let value = strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
