@@ -10,7 +10,7 @@ use clap::Subcommand;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use serde_json::json;
 
-use super::Output;
+use super::{Output, policy_bundle};
 use crate::case::VerdictWord;
 use crate::outage::chain;
 use crate::policy::{self, EvalError, LoadError, Settings};
@@ -56,7 +56,12 @@ enum Command {
         #[arg(long)]
         data: Option<PathBuf>,
     },
+    /// Make an archive of a folder of policies, as OPA's bundles are
+    Bundle(policy_bundle::BundleArgs),
+    /// Sign an archive: every file of it with its hash
+    Sign(policy_bundle::SignArgs),
 }
+
 /// Exit 0: good or admitted; 1: a test failed or the case is refused; 2: it does not compile, or usage; 3: no answer.
 ///
 /// # Errors
@@ -111,6 +116,8 @@ fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
                 Ok(ExitCode::from(EXIT_USAGE))
             }
         },
+        Command::Bundle(args) => finish(policy_bundle::bundle(args), output),
+        Command::Sign(args) => finish(policy_bundle::sign(args), output),
         Command::Eval { case, policy: dir, data } => {
             let case_json = read_case(&case)?;
             match policy::eval(&Settings { dir, data, ..Settings::default() }, &case_json) {
@@ -129,6 +136,18 @@ fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+    }
+}
+
+fn finish(done: Result<policy_bundle::Done, policy_bundle::Fault>, output: Output) -> anyhow::Result<ExitCode> {
+    match done {
+        Ok(done) => print(output, &done.json, &done.text, 0),
+        Err(policy_bundle::Fault::Load(fault)) => {
+            eprintln!("witgate: error: {}", chain(&fault));
+            eprintln!("witgate: hint: {}", policy_bundle::hint(&fault));
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Err(policy_bundle::Fault::Other(error)) => Err(error),
     }
 }
 

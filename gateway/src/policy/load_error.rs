@@ -109,6 +109,30 @@ pub enum LoadError {
     /// A bundle in OPA's format that is not one, or not ours.
     #[error(transparent)]
     Bundle(#[from] BundleFault),
+    /// An older release than one that was in force already.
+    #[error("expected a bundle with the sequence {highest} or a later one, as was activated before, found {found}")]
+    Rollback {
+        /// The sequence that was found, or what about it.
+        found: String,
+        /// The highest that was ever in force.
+        highest: u64,
+    },
+    /// What was kept of the last activation cannot be used.
+    #[error("`{}`: {detail}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        detail: &'static str,
+    },
+    /// The last activation cannot be kept.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 impl LoadError {
@@ -122,6 +146,12 @@ impl LoadError {
                 "a decision looks at the case and at data only; the time is `input.time`"
             }
             Self::Bundle(fault) => fault.hint(),
+            Self::Rollback { .. } => {
+                "make the release anew with a higher `--sequence`; to go back on purpose, remove the folder `policy` of the data folder"
+            }
+            Self::Kept { .. } | Self::Write { .. } => {
+                "look at the folder `policy` of the data folder; without it the next bundle is the first one"
+            }
             Self::Json { .. } | Self::Data { .. } => "the shape of the data is in `policies/README.md`",
             _ => "see every fault with `witgate policy check DIR`",
         }

@@ -12,6 +12,7 @@ mod eval;
 mod floor;
 mod identity_pattern;
 mod import_patterns;
+mod kept;
 mod load_error;
 #[cfg(test)]
 mod mutation_tests;
@@ -20,14 +21,15 @@ mod scrutiny;
 mod test;
 
 pub use bundle::{
-    Algorithm, AlgorithmUnknown, BundleFault, KeyFault, KeySettings, Made, Making, Settings, SignatureFault, Signer,
-    Source, make,
+    Algorithm, AlgorithmUnknown, BundleFault, Candidate, KeyFault, KeySettings, Made, Making, Settings, SignatureFault,
+    Signer, Source, make,
 };
 pub use check::{CheckReport, check};
 pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
 pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_pattern};
+pub use kept::Kept;
 pub use load_error::LoadError;
 pub use schema::case_schema;
 pub use test::{FileCoverage, Outcome, TestReport, TestResult, test};

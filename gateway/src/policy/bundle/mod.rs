@@ -1,6 +1,7 @@
 //! The files that make one policy, read once in a fixed order.
 
 mod archive;
+mod candidate;
 mod contents;
 mod embedded;
 mod fault;
@@ -17,22 +18,24 @@ mod structured;
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use self::archive::{Files, MANIFEST, MAX_PACKED_BYTES};
 use self::folder::read_folder;
-use self::settings::Demand;
+pub(super) use self::settings::Demand;
 use super::LoadError;
 use crate::case::{Digest, PolicyFacts};
 
+pub use self::candidate::Candidate;
 pub use self::fault::{BundleFault, KeyFault, SignatureFault};
 pub use self::make::{Made, Making, make};
 pub use self::settings::{Algorithm, AlgorithmUnknown, KeySettings, Settings};
 pub use self::sign::Signer;
 
 /// One policy or data file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Source {
     /// Its name as messages and the digest show it: the path inside the folder, joined by `/`.
     pub name: String,
@@ -90,15 +93,20 @@ impl Bundle {
 
     /// Reads what `settings` names.
     pub fn read(settings: &Settings) -> Result<Self, LoadError> {
-        let mut bundle = match &settings.dir {
+        let bundle = match &settings.dir {
             Some(path) => Self::from_path(path, settings)?,
             // Part of the program, and so as trusted as the program that would verify it.
             None => Self::embedded(),
         };
+        bundle.with_data_over(settings)
+    }
+
+    /// With the data that a gateway lays over it.
+    fn with_data_over(mut self, settings: &Settings) -> Result<Self, LoadError> {
         if let Some(data) = &settings.data {
-            bundle.data_over = read_folder(data, ".json", 0)?;
+            self.data_over = read_folder(data, ".json", 0)?;
         }
-        Ok(bundle)
+        Ok(self)
     }
 
     /// Reads an archive or a folder, and verifies its signature as `settings` demand.
@@ -180,6 +188,19 @@ impl Bundle {
         let digest = self.digest(&self.data_over);
         let revision = self.revision.clone().unwrap_or_else(|| digest.hex().chars().take(REVISION_CHARS).collect());
         PolicyFacts { name: self.name.clone(), revision, digest }
+    }
+
+    /// Which bundle it is, without what a gateway lays over it.
+    pub fn own_digest(&self) -> Digest {
+        self.digest(&[])
+    }
+
+    /// The bundle as one archive, its signature in it; none for a folder without a manifest.
+    pub fn archive(&self) -> Result<Option<Vec<u8>>, LoadError> {
+        match &self.form {
+            Form::Opa { files, .. } => archive::pack(files).map(Some),
+            Form::Plain => Ok(None),
+        }
     }
 
     fn digest(&self, data_over: &[Source]) -> Digest {
