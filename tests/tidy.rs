@@ -185,7 +185,10 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("rcgen", &["dev"]),
         ("regex", &["evidence", "policy"]),
         ("regorus", &["policy"]),
-        ("reqwest", &["egress", "identity", "registry", "cli", "dev", "telemetry", "host-hook/client"]),
+        (
+            "reqwest",
+            &["egress", "identity", "registry", "policy/bundle", "cli", "dev", "telemetry", "host-hook/client"],
+        ),
         ("schemars", &["case", "reason", "policy"]),
         ("serde_saphyr", &["policy"]),
         ("serde_json_canonicalizer", &["case"]),

@@ -11,6 +11,7 @@ mod keyed;
 mod log;
 mod objects;
 mod oidc;
+mod opa_bundles;
 mod openssl;
 mod process;
 mod pushed;

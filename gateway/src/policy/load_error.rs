@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::bundle::BundleFault;
+use super::bundle::{BundleFault, SourceFault};
 use crate::strict_json::StrictJsonError;
 
 /// A policy that is not taken; the one before it stays in force.
@@ -109,6 +109,9 @@ pub enum LoadError {
     /// A bundle in OPA's format that is not one, or not ours.
     #[error(transparent)]
     Bundle(#[from] BundleFault),
+    /// The server that bundles come from.
+    #[error(transparent)]
+    Source(#[from] SourceFault),
     /// An older release than one that was in force already.
     #[error("expected a bundle with the sequence {highest} or a later one, as was activated before, found {found}")]
     Rollback {
@@ -146,6 +149,7 @@ impl LoadError {
                 "a decision looks at the case and at data only; the time is `input.time`"
             }
             Self::Bundle(fault) => fault.hint(),
+            Self::Source(_) => "how bundles are fetched is in `docs/policy-bundles.md`",
             Self::Rollback { .. } => {
                 "make the release anew with a higher `--sequence`; to go back on purpose, remove the folder `policy` of the data folder"
             }

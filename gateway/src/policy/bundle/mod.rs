@@ -6,6 +6,7 @@ mod contents;
 mod embedded;
 mod fault;
 mod folder;
+mod http;
 mod key;
 mod make;
 mod manifest;
@@ -30,6 +31,7 @@ use crate::case::{Digest, PolicyFacts};
 
 pub use self::candidate::Candidate;
 pub use self::fault::{BundleFault, KeyFault, SignatureFault};
+pub use self::http::{Fetched, HttpSource, SourceFault};
 pub use self::make::{Made, Making, make};
 pub use self::settings::{Algorithm, AlgorithmUnknown, KeySettings, Settings};
 pub use self::sign::Signer;
@@ -93,6 +95,10 @@ impl Bundle {
 
     /// Reads what `settings` names.
     pub fn read(settings: &Settings) -> Result<Self, LoadError> {
+        if settings.url.is_some() {
+            let expected = "`dir` where a bundle is read at once: `url` is fetched from while the gateway runs";
+            return Err(SourceFault::Setting { key: "url", expected }.into());
+        }
         let bundle = match &settings.dir {
             Some(path) => Self::from_path(path, settings)?,
             // Part of the program, and so as trusted as the program that would verify it.

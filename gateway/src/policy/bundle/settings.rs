@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
+use url::Url;
 
 /// The table `[policy]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -20,6 +21,14 @@ pub struct Settings {
     pub timeout_ms: u64,
     /// Whose signatures on bundles are believed, by the name that a signature gives as its key's id.
     pub keys: BTreeMap<String, KeySettings>,
+    /// Where bundles are fetched from, in place of `dir`: an https URL of an archive.
+    pub url: Option<Url>,
+    /// The certificate authorities of that server, PEM, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// A file with the token that the server wants to see.
+    pub token_file: Option<PathBuf>,
+    /// How often the server is asked, in seconds.
+    pub interval_s: u64,
     /// Whether a bundle without a signature is refused; absent: as soon as there is a key.
     pub require_signature: Option<bool>,
 }
@@ -60,6 +69,8 @@ pub enum Algorithm {
 impl Settings {
     /// The default of `timeout_ms` (`design.md` §12).
     pub const DEFAULT_TIMEOUT_MS: u64 = 100;
+    /// The default of `interval_s`.
+    pub const DEFAULT_INTERVAL_S: u64 = 60;
     /// How long the demo and tests wait for policy, in milliseconds: long enough for a busy machine without optimization.
     pub(in crate::policy) const PATIENT_TIMEOUT_MS: u64 = 10_000;
 
@@ -91,6 +102,10 @@ impl Default for Settings {
             data: None,
             timeout_ms: Self::DEFAULT_TIMEOUT_MS,
             keys: BTreeMap::new(),
+            url: None,
+            ca: None,
+            token_file: None,
+            interval_s: Self::DEFAULT_INTERVAL_S,
             require_signature: None,
         }
     }
