@@ -21,8 +21,8 @@ mod scrutiny;
 mod test;
 
 pub use bundle::{
-    Algorithm, AlgorithmUnknown, BundleFault, Candidate, KeyFault, KeySettings, Made, Making, Settings, SignatureFault,
-    Signer, Source, make,
+    Algorithm, AlgorithmUnknown, BundleFault, Candidate, Fetched, HttpSource, KeyFault, KeySettings, Made, Making,
+    Settings, SignatureFault, Signer, Source, SourceFault, make,
 };
 pub use check::{CheckReport, check};
 pub use decide::Policy;
