@@ -171,10 +171,13 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("clap", &["cli", "host-hook/host"]),
         ("config", &["config"]),
         ("data_encoding", &["evidence", "nkey"]),
-        ("ed25519_dalek", &["audit", "dev", "evidence", "handover", "identity", "host-hook/key", "host-hook/ticket"]),
-        ("flate2", &["evidence"]),
+        (
+            "ed25519_dalek",
+            &["audit", "dev", "evidence", "handover", "identity", "policy/bundle", "host-hook/key", "host-hook/ticket"],
+        ),
+        ("flate2", &["evidence", "policy/bundle"]),
         ("hyper", &["tls", "dev", "host-hook/host"]),
-        ("jsonwebtoken", &["identity", "dev"]),
+        ("jsonwebtoken", &["identity", "policy/bundle", "dev"]),
         ("metrics_exporter_prometheus", &["telemetry"]),
         ("oci_client", &["dev"]),
         ("object_store", &["registry"]),
@@ -186,7 +189,10 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("rcgen", &["dev"]),
         ("regex", &["cli", "evidence", "policy"]),
         ("regorus", &["policy"]),
-        ("reqwest", &["egress", "identity", "registry", "cli", "dev", "telemetry", "host-hook/client"]),
+        (
+            "reqwest",
+            &["egress", "identity", "registry", "policy/bundle", "cli", "dev", "telemetry", "host-hook/client"],
+        ),
         ("schemars", &["case", "reason", "policy"]),
         ("serde_saphyr", &["policy"]),
         ("serde_json_canonicalizer", &["case"]),
@@ -199,7 +205,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("spiffe", &["identity", "host-hook/client"]),
         ("spiffe_rustls", &["identity", "host-hook/client"]),
         ("sqlx", &["audit/store", "handover/pulls/rows"]),
-        ("tar", &["evidence"]),
+        ("tar", &["evidence", "policy/bundle"]),
         ("toml", &["cli"]),
         ("time", &["dev"]),
         ("tonic", &["identity", "dev"]),
@@ -213,7 +219,7 @@ fn fences() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("wat", &["dev"]),
         ("wit_component", &["dev"]),
         ("wit_parser", &["dev"]),
-        ("x509_parser", &["identity", "evidence", "tls", "dev"]),
+        ("x509_parser", &["identity", "evidence", "policy/bundle", "tls", "dev"]),
     ])
 }
 

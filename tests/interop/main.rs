@@ -12,6 +12,7 @@ mod log;
 mod objects;
 mod oidc;
 mod opa;
+mod opa_bundles;
 mod openssl;
 mod process;
 mod pushed;

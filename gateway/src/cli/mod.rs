@@ -15,6 +15,7 @@ mod key;
 pub mod log;
 mod one_command;
 pub mod policy;
+mod policy_bundle;
 mod replay;
 mod sandbox;
 mod serve;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::bundle::{BundleFault, SourceFault};
 use crate::strict_json::StrictJsonError;
 
 /// A policy that is not taken; the one before it stays in force.
@@ -113,6 +114,36 @@ pub enum LoadError {
         /// What was expected and found.
         detail: String,
     },
+    /// A bundle in OPA's format that is not one, or not ours.
+    #[error(transparent)]
+    Bundle(#[from] BundleFault),
+    /// The server that bundles come from.
+    #[error(transparent)]
+    Source(#[from] SourceFault),
+    /// An older release than one that was in force already.
+    #[error("expected a bundle with the sequence {highest} or a later one, as was activated before, found {found}")]
+    Rollback {
+        /// The sequence that was found, or what about it.
+        found: String,
+        /// The highest that was ever in force.
+        highest: u64,
+    },
+    /// What was kept of the last activation cannot be used.
+    #[error("`{}`: {detail}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        detail: &'static str,
+    },
+    /// The last activation cannot be kept.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 impl LoadError {
@@ -120,13 +151,21 @@ impl LoadError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Read { .. } | Self::NoPolicies { .. } => {
-                "name a folder with `*.rego` files and a folder `data`, or leave `policy.dir` out for the embedded policy"
+                "name a bundle, or a folder with `*.rego` files and a folder `data`, or leave `policy.dir` out for the embedded policy"
             }
             Self::Forbidden { .. } | Self::FunctionNotListed { .. } => {
                 "a decision looks at the case and at data only; the time is `input.time`"
             }
             Self::Json { .. } | Self::Yaml { .. } | Self::Data { .. } => {
                 "the shape of the data is in `policies/README.md`"
+            }
+            Self::Bundle(fault) => fault.hint(),
+            Self::Source(_) => "how bundles are fetched is in `docs/policy-bundles.md`",
+            Self::Rollback { .. } => {
+                "make the release anew with a higher `--sequence`; to go back on purpose, remove the folder `policy` of the data folder"
+            }
+            Self::Kept { .. } | Self::Write { .. } => {
+                "look at the folder `policy` of the data folder; without it the next bundle is the first one"
             }
             _ => "see every fault with `witgate policy check DIR`",
         }

@@ -15,6 +15,7 @@ mod floor;
 mod identity_pattern;
 mod import_patterns;
 mod in_force;
+mod kept;
 mod load_error;
 #[cfg(test)]
 mod mutation_tests;
@@ -24,7 +25,10 @@ mod scrutiny;
 mod test;
 mod value;
 
-pub use bundle::{BundleSettings, Settings, Source};
+pub use bundle::{
+    Algorithm, AlgorithmUnknown, BundleFault, BundleSettings, Candidate, Fetched, HttpSource, KeyFault, KeySettings,
+    Made, Making, Settings, SignatureFault, Signer, Source, SourceFault, make,
+};
 pub use check::{CheckReport, check};
 pub use coverage::{Coverage, FileCoverage};
 pub use decide::Policy;
@@ -32,6 +36,7 @@ pub use decision::{Decision, Grant, Verdict};
 pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_pattern};
 pub use in_force::InForce;
+pub use kept::Kept;
 pub use load_error::LoadError;
 pub use oracle::Rules;
 pub use schema::case_schema;

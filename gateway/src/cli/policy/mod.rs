@@ -13,6 +13,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Output;
+use super::policy_bundle;
 use super::sandbox::{self, Bounds};
 use crate::case::VerdictWord;
 use crate::outage::chain;
@@ -73,6 +74,10 @@ enum Command {
         #[arg(long, value_enum)]
         format: Option<TestFormat>,
     },
+    /// Make an archive of a folder of policies, as OPA's bundles are
+    Bundle(policy_bundle::BundleArgs),
+    /// Sign an archive: every file of it with its hash
+    Sign(policy_bundle::SignArgs),
     /// Which lines of the policies of a folder their tests reach
     Coverage {
         /// Folder with `*.rego` files and perhaps a folder `data`
@@ -112,6 +117,8 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
 fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Init(args) => init::run(&args),
+        Command::Bundle(args) => finish(policy_bundle::bundle(args), output),
+        Command::Sign(args) => finish(policy_bundle::sign(args), output),
         Command::Check { dir, data } => {
             let dir = dir.or_else(|| data.is_none().then(|| "policies".into()));
             match policy::check(dir.as_deref(), data.as_deref()) {
@@ -168,6 +175,18 @@ fn work(command: Command, output: Output) -> anyhow::Result<ExitCode> {
                 }
             }
         }
+    }
+}
+
+fn finish(done: Result<policy_bundle::Done, policy_bundle::Fault>, output: Output) -> anyhow::Result<ExitCode> {
+    match done {
+        Ok(done) => print(output, &done.json, &done.text, 0),
+        Err(policy_bundle::Fault::Load(fault)) => {
+            eprintln!("witgate: error: {}", chain(&fault));
+            eprintln!("witgate: hint: {}", policy_bundle::hint(&fault));
+            Ok(ExitCode::from(EXIT_USAGE))
+        }
+        Err(policy_bundle::Fault::Other(error)) => Err(error),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
     Ok(Value::Object(data))
 }
 
-fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
+pub(super) fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
     let mut merged = Map::new();
     for file in files {
         let value = if yaml::is_yaml(&file.name) {

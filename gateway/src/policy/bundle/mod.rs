@@ -1,67 +1,44 @@
 //! The files that make one policy, read once in a fixed order.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod archive;
+mod candidate;
+mod contents;
+mod embedded;
+mod fault;
+mod folder;
+mod http;
+mod key;
+mod make;
+mod manifest;
+mod settings;
+mod sign;
+mod signature;
+#[cfg(all(test, feature = "dev"))]
+mod signature_tests;
+mod structured;
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use self::archive::{Files, MANIFEST, MAX_PACKED_BYTES};
+use self::folder::read_folder;
+pub(super) use self::settings::Demand;
 use super::LoadError;
-use crate::case::{Digest, Mode, PolicyFacts};
+use crate::case::{Digest, PolicyFacts};
 
-/// The table `[policy]` of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// A folder of `*.rego` files with a folder `data` of `*.json` files; absent: the policies embedded in the program.
-    pub dir: Option<PathBuf>,
-    /// A folder of `*.json` files that are merged over the data of the policies.
-    pub data: Option<PathBuf>,
-    /// How long one decision may be thought about, in milliseconds, by each bundle.
-    pub timeout_ms: u64,
-    /// What a refusal does in this scope.
-    pub mode: Mode,
-    /// How often the files are looked at, in seconds; a change is in force at the second look that finds it.
-    pub refresh_s: u64,
-    /// More bundles, by their names: each of them has to admit as well.
-    pub bundles: BTreeMap<String, BundleSettings>,
-}
-
-/// One table `[policy.bundles.NAME]`: a bundle that decides beside the others.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BundleSettings {
-    /// As `dir` of `[policy]`.
-    pub dir: Option<PathBuf>,
-    /// As `data` of `[policy]`.
-    pub data: Option<PathBuf>,
-}
-
-impl Settings {
-    /// The default of `timeout_ms` (`design.md` §12).
-    pub const DEFAULT_TIMEOUT_MS: u64 = 100;
-    /// The default of `refresh_s`.
-    pub const DEFAULT_REFRESH_S: u64 = 5;
-    /// How long the demo and tests wait for policy, in milliseconds: long enough for a busy machine without optimization.
-    pub(super) const PATIENT_TIMEOUT_MS: u64 = 10_000;
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            dir: None,
-            data: None,
-            timeout_ms: Self::DEFAULT_TIMEOUT_MS,
-            mode: Mode::Enforce,
-            refresh_s: Self::DEFAULT_REFRESH_S,
-            bundles: BTreeMap::new(),
-        }
-    }
-}
+pub use self::candidate::Candidate;
+pub use self::fault::{BundleFault, KeyFault, SignatureFault};
+pub use self::http::{Fetched, HttpSource, SourceFault};
+pub use self::make::{Made, Making, make};
+pub use self::settings::{Algorithm, AlgorithmUnknown, BundleSettings, KeySettings, Settings};
+pub use self::sign::Signer;
 
 /// One policy or data file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Source {
     /// Its name as messages and the digest show it: the path inside the folder, joined by `/`.
     pub name: String,
@@ -82,6 +59,24 @@ pub(super) struct Bundle {
     pub data: Vec<Source>,
     /// The data merged over it, sorted by name.
     pub data_over: Vec<Source>,
+    /// What it was read from.
+    pub form: Form,
+}
+
+/// What a bundle was read from.
+#[derive(Clone, Debug)]
+pub(super) enum Form {
+    /// A folder without a manifest, or texts in memory.
+    Plain,
+    /// OPA's format.
+    Opa {
+        /// The number that grows with each release.
+        sequence: Option<u64>,
+        /// The key of the settings whose signature was verified.
+        signed_by: Option<String>,
+        /// Every file as it was read, the manifest and the signature among them.
+        files: Files,
+    },
 }
 
 impl Bundle {
@@ -91,10 +86,11 @@ impl Bundle {
         Self {
             name: "embedded".into(),
             revision: Some(env!("CARGO_PKG_VERSION").into()),
-            modules: EMBEDDED_MODULES.iter().map(source).collect(),
+            modules: embedded::MODULES.iter().map(source).collect(),
             tests: Vec::new(),
-            data: EMBEDDED_DATA.iter().map(source).collect(),
+            data: embedded::DATA.iter().map(source).collect(),
             data_over: Vec::new(),
+            form: Form::Plain,
         }
     }
 
@@ -106,7 +102,8 @@ impl Bundle {
         }
         let mut bundles = vec![Self::read(settings)?];
         for (name, BundleSettings { dir, data }) in &settings.bundles {
-            let own = Settings { dir: dir.clone(), data: data.clone(), ..Settings::default() };
+            let (dir, data) = (dir.clone(), data.clone());
+            let own = Settings { dir, data, url: None, bundles: BTreeMap::new(), ..settings.clone() };
             bundles.push(Self { name: name.clone(), ..Self::read(&own)? });
         }
         Ok(bundles)
@@ -114,14 +111,63 @@ impl Bundle {
 
     /// Reads what `settings` names.
     pub fn read(settings: &Settings) -> Result<Self, LoadError> {
-        let mut bundle = match &settings.dir {
-            Some(dir) => Self::from_dir(dir)?,
+        if settings.url.is_some() {
+            let expected = "`dir` where a bundle is read at once: `url` is fetched from while the gateway runs";
+            return Err(SourceFault::Setting { key: "url", expected }.into());
+        }
+        let bundle = match &settings.dir {
+            Some(path) => Self::from_path(path, settings)?,
+            // Part of the program, and so as trusted as the program that would verify it.
             None => Self::embedded(),
         };
+        bundle.with_data_over(settings)
+    }
+
+    /// With the data that a gateway lays over it.
+    fn with_data_over(mut self, settings: &Settings) -> Result<Self, LoadError> {
         if let Some(data) = &settings.data {
-            bundle.data_over = read_folder(data, DATA, 0)?;
+            self.data_over = read_folder(data, DATA, 0)?;
+        }
+        Ok(self)
+    }
+
+    /// Reads an archive or a folder, and verifies its signature as `settings` demand.
+    fn from_path(path: &Path, settings: &Settings) -> Result<Self, LoadError> {
+        if path.is_file() {
+            let bytes = folder::read_bytes(path, MAX_PACKED_BYTES)?;
+            return Self::from_archive(&bytes, name_of(path), settings);
+        }
+        if folder::has_manifest(path) {
+            return Self::from_files(folder::read_bundle(path)?, name_of(path), settings);
+        }
+        // Its files have no signature, whatever lies beside them.
+        match settings.demand() {
+            Demand::Signed => Err(BundleFault::from(SignatureFault::Unsigned).into()),
+            Demand::SignedOrNot | Demand::Nothing => Self::from_dir(path),
+        }
+    }
+
+    /// Reads `bytes` of a `bundle.tar.gz`, and verifies its signature as `settings` demand.
+    pub fn from_archive(bytes: &[u8], name: String, settings: &Settings) -> Result<Self, LoadError> {
+        Self::from_files(archive::unpack(bytes)?, name, settings)
+    }
+
+    fn from_files(files: Files, name: String, settings: &Settings) -> Result<Self, LoadError> {
+        // Before anything else is read of them.
+        let signer = signature::verify(&files, settings)?;
+        let mut bundle = contents::read(files, name)?;
+        if let Form::Opa { signed_by, .. } = &mut bundle.form {
+            *signed_by = signer;
         }
         Ok(bundle)
+    }
+
+    /// The number that grows with each release, where the bundle has one.
+    pub fn sequence(&self) -> Option<u64> {
+        match &self.form {
+            Form::Opa { sequence, .. } => *sequence,
+            Form::Plain => None,
+        }
     }
 
     /// Reads `dir/**/*.rego` and `dir/data/*.json`.
@@ -134,8 +180,7 @@ impl Bundle {
         }
         let data_dir = dir.join("data");
         let data = if data_dir.is_dir() { read_folder(&data_dir, DATA, 0)? } else { Vec::new() };
-        let name = dir.file_name().map_or_else(|| "policies".into(), |name| name.to_string_lossy().into_owned());
-        Ok(Self { name, revision: None, modules, tests, data, data_over: Vec::new() })
+        Ok(Self { name: name_of(dir), revision: None, modules, tests, data, data_over: Vec::new(), form: Form::Plain })
     }
 
     /// A bundle of texts in memory.
@@ -149,79 +194,63 @@ impl Bundle {
         let text = String::from_utf8(crate::case::canonical_json(data)).expect("canonical JSON is UTF-8");
         let data = vec![Source { name: "data.json".into(), text }];
         check_amount(&data)?;
-        Ok(Self { name: name.into(), revision: Some(revision.into()), modules, tests, data, data_over: Vec::new() })
+        Ok(Self {
+            name: name.into(),
+            revision: Some(revision.into()),
+            modules,
+            tests,
+            data,
+            data_over: Vec::new(),
+            form: Form::Plain,
+        })
     }
 
     /// Which policy it is: SHA-256 over every deciding file, each as kind, name and text with their lengths in front.
     pub fn facts(&self) -> PolicyFacts {
-        let mut hash = Sha256::new();
-        for (kind, files) in [("rego", &self.modules), ("data", &self.data), ("over", &self.data_over)] {
-            for file in files {
-                for part in [kind.as_bytes(), file.name.as_bytes(), file.text.as_bytes()] {
-                    hash.update((part.len() as u64).to_be_bytes());
-                    hash.update(part);
-                }
-            }
-        }
-        let digest = Digest::from_bytes(hash.finalize().into());
+        let digest = self.digest(&self.data_over);
         let revision = self.revision.clone().unwrap_or_else(|| digest.hex().chars().take(REVISION_CHARS).collect());
         PolicyFacts { name: self.name.clone(), revision, digest }
     }
-}
 
-/// What data files end in.
-const DATA: &[&str] = &[".json", ".yaml", ".yml"];
-
-/// The files of `dir` that end in one of `suffixes`, sorted by name; dot files are left out, for a mounted Kubernetes ConfigMap
-/// keeps its older revisions in them.
-fn read_folder(dir: &Path, suffixes: &[&str], depth: usize) -> Result<Vec<Source>, LoadError> {
-    let mut files = BTreeMap::new();
-    collect(dir, "", suffixes, depth, &mut files)?;
-    let mut sources = Vec::with_capacity(files.len());
-    for (name, path) in files {
-        let size_bytes =
-            std::fs::metadata(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?.len();
-        if size_bytes > MAX_FILE_BYTES as u64 {
-            return Err(too_big(&name, usize::try_from(size_bytes).unwrap_or(usize::MAX)));
-        }
-        let text = std::fs::read_to_string(&path).map_err(|source| LoadError::Read { path, source })?;
-        sources.push(Source { name, text });
+    /// Which bundle it is, without what a gateway lays over it.
+    pub fn own_digest(&self) -> Digest {
+        self.digest(&[])
     }
-    check_amount(&sources)?;
-    Ok(sources)
-}
 
-fn collect(
-    dir: &Path,
-    prefix: &str,
-    suffixes: &[&str],
-    depth: usize,
-    files: &mut BTreeMap<String, PathBuf>,
-) -> Result<(), LoadError> {
-    let unread = |source| LoadError::Read { path: dir.to_owned(), source };
-    for entry in std::fs::read_dir(dir).map_err(unread)? {
-        let entry = entry.map_err(unread)?;
-        let path = entry.path();
-        let file_name = entry.file_name();
-        let Some(file_name) = file_name.to_str() else {
-            return Err(LoadError::Name { name: file_name.to_string_lossy().into_owned() });
+    /// The bundle as one archive, its signature in it; none for a folder without a manifest.
+    pub fn archive(&self) -> Result<Option<Vec<u8>>, LoadError> {
+        match &self.form {
+            Form::Opa { files, .. } => archive::pack(files).map(Some),
+            Form::Plain => Ok(None),
+        }
+    }
+
+    fn digest(&self, data_over: &[Source]) -> Digest {
+        let mut hash = Sha256::new();
+        let mut add = |kind: &str, name: &str, bytes: &[u8]| {
+            for part in [kind.as_bytes(), name.as_bytes(), bytes] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
         };
-        if file_name.starts_with('.') {
-            continue;
+        for (kind, files) in [("rego", &self.modules[..]), ("data", &self.data), ("over", data_over)] {
+            files.iter().for_each(|file| add(kind, &file.name, file.text.as_bytes()));
         }
-        let name = format!("{prefix}{file_name}");
-        if path.is_dir() {
-            if depth > 0 {
-                collect(&path, &format!("{name}/"), suffixes, depth - 1, files)?;
-            }
-        } else if suffixes.iter().any(|suffix| file_name.ends_with(suffix)) {
-            files.insert(name, path);
-            if files.len() > MAX_FILES {
-                return Err(LoadError::Limit { what: "number of files".into(), found: files.len(), limit: MAX_FILES });
-            }
+        // Its roots, revision and sequence; the signature is about the bundle and no part of it.
+        if let Form::Opa { files, .. } = &self.form
+            && let Some(bytes) = files.get(MANIFEST)
+        {
+            add("manifest", MANIFEST, bytes);
         }
+        Digest::from_bytes(hash.finalize().into())
     }
-    Ok(())
+}
+
+/// What a bundle is called by where it lies: the last part of the path, without the ending of an archive.
+fn name_of(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| "policies".into(), |name| name.to_string_lossy());
+    let stem = ARCHIVE_ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).filter(|stem| !stem.is_empty());
+    stem.unwrap_or(&name).to_owned()
 }
 
 fn check_amount(files: &[Source]) -> Result<(), LoadError> {
@@ -243,6 +272,8 @@ fn too_big(name: &str, found: usize) -> LoadError {
     LoadError::Limit { what: format!("size of `{name}` in bytes"), found, limit: MAX_FILE_BYTES }
 }
 
+/// What data files end in.
+const DATA: &[&str] = &[".json", ".yaml", ".yml"];
 /// Bundles beside the unnamed one.
 const MAX_BUNDLES: usize = 16;
 /// Files of one kind in a bundle; regorus takes 256 sources in all.
@@ -253,31 +284,10 @@ const MAX_FILE_BYTES: usize = 1 << 20;
 const MAX_TOTAL_BYTES: usize = 4 << 20;
 /// Folders below the policy folder that are looked into.
 const MAX_FOLDER_DEPTH: usize = 4;
+/// How the names of archives end.
+const ARCHIVE_ENDINGS: &[&str] = &[".tar.gz", ".tgz"];
 /// Hex digits of the digest that stand for the revision of a folder.
 const REVISION_CHARS: usize = 12;
-
-const EMBEDDED_MODULES: &[(&str, &str)] = &[
-    ("admission.rego", include_str!("../../../policies/admission.rego")),
-    ("attestations.rego", include_str!("../../../policies/attestations.rego")),
-    ("attested.rego", include_str!("../../../policies/attested.rego")),
-    ("claims.rego", include_str!("../../../policies/claims.rego")),
-    ("imports.rego", include_str!("../../../policies/imports.rego")),
-    ("patterns.rego", include_str!("../../../policies/patterns.rego")),
-    ("provenance.rego", include_str!("../../../policies/provenance.rego")),
-    ("sbom.rego", include_str!("../../../policies/sbom.rego")),
-    ("signatures.rego", include_str!("../../../policies/signatures.rego")),
-    ("summaries.rego", include_str!("../../../policies/summaries.rego")),
-    ("versions.rego", include_str!("../../../policies/versions.rego")),
-    ("vulnerabilities.rego", include_str!("../../../policies/vulnerabilities.rego")),
-    ("wascap.rego", include_str!("../../../policies/wascap.rego")),
-];
-const EMBEDDED_DATA: &[(&str, &str)] = &[
-    ("attestations.json", include_str!("../../../policies/data/attestations.json")),
-    ("grants.json", include_str!("../../../policies/data/grants.json")),
-    ("signatures.json", include_str!("../../../policies/data/signatures.json")),
-    ("versions.json", include_str!("../../../policies/data/versions.json")),
-    ("wascap.json", include_str!("../../../policies/data/wascap.json")),
-];
 
 #[cfg(test)]
 mod tests {
