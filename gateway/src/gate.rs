@@ -44,7 +44,7 @@ pub struct Gate {
     /// Who vouches.
     pub evidence: EvidenceStage,
     /// May it.
-    pub policy: InForce,
+    pub policy: Arc<InForce>,
     /// What we said.
     pub audit: Audit,
     /// Bytes and ticket.
@@ -231,7 +231,7 @@ impl Gate {
             .map_err(|source| StartError::DataDir { path: data_dir.display().to_string(), source })?;
         let registry = Arc::new(Registry::open(&config.registry, &data_dir.join("cache"))?);
         let (collector, upkeep) = Upkeep::open(&config.evidence, data_dir, now).await?;
-        let policy = InForce::open(&config.policy)?;
+        let policy = Arc::new(InForce::open(&config.policy, data_dir).await?);
         let handover = Handover::open(&config.handover, data_dir, issuer)?;
         let audit = Audit::open(&config.audit, data_dir, now).await?;
         // Behind the log's lock: one process at a time.

@@ -1,7 +1,6 @@
 //! Another policy: recorded, put in force, and every live grant looked at again.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,7 +11,7 @@ use crate::audit::{EventKind, Selector};
 use crate::case::{Case, DecisionFacts, Digest, Timestamp, VerdictWord};
 use crate::handover::Under;
 use crate::outage::{Outage, Peer, chain};
-use crate::policy::Policy;
+use crate::policy::{Next, Policy};
 
 /// What became of the grants that were live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +32,18 @@ impl Gate {
     }
 
     /// Looks at the files of the policy once, and puts another one in force where they say another one.
-    pub async fn look_at_policy(self: &Arc<Self>, now: Timestamp) {
-        let gate = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || gate.policy.look()).await;
+    pub async fn look_at_policy(&self, now: Timestamp) {
+        let found = self.policy.look().await;
         let loaded = |good: bool| metrics::gauge!("witgate_policy_loaded").set(if good { 1.0 } else { 0.0 });
         match found {
-            Ok(Ok(None)) => {}
-            Ok(Ok(Some(next))) => match self.put_in_force(next, now).await {
+            Ok(None) => {}
+            Ok(Some(next)) => match self.put_in_force(next, now).await {
                 Ok(_) => loaded(true),
                 Err(outage) => {
                     tracing::warn!(outage.chain = outage.chain(), "another policy waits until the log takes it")
                 }
             },
-            Ok(Err(fault)) => {
+            Err(fault) => {
                 loaded(false);
                 tracing::warn!(
                     error = chain(&fault),
@@ -53,7 +51,6 @@ impl Gate {
                     "the files of the policy are not taken, the one in force stays"
                 );
             }
-            Err(fault) => tracing::error!(error = %fault, "looking at the files of the policy ended badly"),
         }
     }
 
@@ -63,19 +60,22 @@ impl Gate {
     /// # Errors
     /// An outage of the log before anything changed: the policy in force stays. One behind it leaves no grant that was not
     /// looked at.
-    pub async fn put_in_force(&self, next: Policy, now: Timestamp) -> Result<Review, Outage> {
+    pub async fn put_in_force(&self, next: Next, now: Timestamp) -> Result<Review, Outage> {
         let before = self.policy.current();
-        let detail = json!({"policy": next.facts(), "before": before.facts(), "mode": self.mode});
+        let facts = next.policy().facts().clone();
+        let keeping = |fault| Outage::new(Peer::Policy, "keeping another policy").because(fault);
+        self.policy.keep(&next).map_err(keeping)?;
+        let detail = json!({"policy": facts, "before": before.facts(), "mode": self.mode});
         self.audit.event(EventKind::PolicyPublish, detail, now).await?;
         tracing::info!(
-            policy.name = next.facts().name,
-            policy.revision = next.facts().revision,
-            policy.digest = %next.facts().digest,
+            policy.name = facts.name,
+            policy.revision = facts.revision,
+            policy.digest = %facts.digest,
             "another policy is in force"
         );
         let under = Under { policy: before.facts().digest, ..self.under(now) };
         let pulls = self.pulls.live_decisions(&under);
-        self.policy.replace(next);
+        self.policy.replace(next).await;
         // From here on pull grants lapse by the policy's digest, and held answers too; a ticket has to be withdrawn.
         self.held.invalidate_all();
         let tickets = self.handover.live_decisions(now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::answer::{Answer, AnsweredGrants, bounded};
-use super::bundle::{Bundle, Settings, Source};
+use super::bundle::{Bundle, Candidate, Settings, Source};
 use super::engine::{Engine, Fault};
 use super::{Decision, LoadError, data, floor};
 use crate::case::{Case, Digest, Mode, PolicyFacts, Surface};
@@ -58,6 +58,12 @@ impl Policy {
         let sources = Bundle::embedded().modules;
         let bundle = Bundle::from_sources(sources, data.borrow(), "embedded", env!("CARGO_PKG_VERSION"))?;
         Self::of_bundles(&[bundle], Settings::PATIENT_TIMEOUT_MS)
+    }
+
+    /// One policy of bundles that were read and verified.
+    pub(super) fn of_candidates(candidates: &[Candidate], timeout_ms: u64) -> Result<Self, LoadError> {
+        let bundles: Vec<_> = candidates.iter().map(|candidate| candidate.bundle.clone()).collect();
+        Self::of_bundles(&bundles, timeout_ms)
     }
 
     /// One policy of several bundles: each has to admit.
@@ -231,8 +237,8 @@ fn together<'a>(facts: impl Iterator<Item = &'a PolicyFacts>) -> PolicyFacts {
 }
 
 /// What several bundles would be together.
-pub(super) fn together_of(bundles: &[Bundle]) -> PolicyFacts {
-    together(bundles.iter().map(Bundle::facts).collect::<Vec<_>>().iter())
+pub(super) fn together_of(candidates: &[Candidate]) -> PolicyFacts {
+    together(candidates.iter().map(Candidate::facts).collect::<Vec<_>>().iter())
 }
 
 /// What passes in no mode, whatever policy it comes from.

@@ -1,19 +1,24 @@
 //! The policy in force, and the one that may follow it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::bundle::{Bundle, Settings};
+use super::bundle::{BundleSettings, Candidate, Fetched, HttpSource, Settings};
 use super::decide::together_of;
+use super::kept::Kept;
 use super::{LoadError, Policy};
 use crate::case::{Digest, Mode};
 
 /// What decides now. It is replaced as a whole: one decision sees one policy.
-#[derive(Debug)]
 pub struct InForce {
     settings: Settings,
+    data_dir: PathBuf,
+    server: Option<HttpSource>,
     current: ArcSwap<Policy>,
+    /// The bundles that decide now, the unnamed one first.
+    bundles: Mutex<Vec<Candidate>>,
     looked: Mutex<Looked>,
 }
 
@@ -26,14 +31,68 @@ struct Looked {
     fault: Option<String>,
 }
 
+/// A policy that should follow the one in force: compiled, and no older release of any of its bundles.
+#[derive(Debug)]
+pub struct Next {
+    policy: Policy,
+    bundles: Vec<Candidate>,
+    fetched: Option<Fetched>,
+}
+
+impl Next {
+    /// What would decide.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
 impl InForce {
-    /// Loads what `settings` name.
+    /// Loads what `settings` name, or what was in force last where a server gives nothing good; `data_dir` keeps what was.
     ///
     /// # Errors
     /// As [`Policy::load`]: without a policy nothing starts.
-    pub fn open(settings: &Settings) -> Result<Self, LoadError> {
-        let current = ArcSwap::from_pointee(Policy::load(settings)?);
-        Ok(Self { settings: settings.clone(), current, looked: Mutex::default() })
+    pub async fn open(settings: &Settings, data_dir: &Path) -> Result<Self, LoadError> {
+        let server = HttpSource::new(settings)?;
+        let mut fetched = None;
+        let first = match &server {
+            None => Candidate::read(settings)?,
+            Some(server) => {
+                let kept = Kept::of(data_dir, UNNAMED)?;
+                let found = server
+                    .look()
+                    .await
+                    .and_then(|found| found.map(|found| kept.admissible(&found.candidate).map(|()| found)).transpose());
+                match found {
+                    Ok(Some(found)) => {
+                        let candidate = found.candidate.clone();
+                        fetched = Some(found);
+                        candidate
+                    }
+                    // A server that says "nothing changed" to the first question is told by `look`.
+                    Ok(None) => kept.last_good(settings)?.ok_or(LoadError::NoPolicies { dir: data_dir.to_owned() })?,
+                    Err(fault) => match kept.last_good(settings)? {
+                        Some(candidate) => {
+                            let error = crate::outage::chain(&fault);
+                            tracing::warn!(
+                                error,
+                                "the server of the policy gives nothing good: the last one is in force"
+                            );
+                            candidate
+                        }
+                        None => return Err(fault),
+                    },
+                }
+            }
+        };
+        let bundles = with_named(first, settings)?;
+        let Next { policy, bundles, fetched } = Self::compile(bundles, fetched, settings, data_dir)?;
+        remember(&bundles, settings, data_dir)?;
+        if let (Some(server), Some(fetched)) = (&server, &fetched) {
+            server.taken(fetched).await;
+        }
+        let (current, bundles) = (ArcSwap::from_pointee(policy), Mutex::new(bundles));
+        let (settings, data_dir) = (settings.clone(), data_dir.to_owned());
+        Ok(Self { settings, data_dir, server, current, bundles, looked: Mutex::default() })
     }
 
     /// What decides now.
@@ -48,28 +107,18 @@ impl InForce {
 
     /// Seconds between two looks.
     pub fn refresh_s(&self) -> u64 {
-        self.settings.refresh_s
+        if self.server.is_some() { self.settings.interval_s } else { self.settings.refresh_s }
     }
 
-    /// Reads the files once. Gives the policy that should follow the one in force, compiled and not yet in force; `None` where
-    /// nothing changed. What differs has to lie there unchanged for two looks: files are replaced one after the other, and half
-    /// of a policy is none.
-    ///
-    /// Reads and compiles: not for a thread that answers requests.
+    /// Looks once at files and server. Gives the policy that should follow the one in force, compiled and not yet in force;
+    /// `None` where nothing changed. What differs has to be found unchanged at two looks: files are replaced one after the other,
+    /// and half of a policy is none.
     ///
     /// # Errors
-    /// What lies there is not taken, and the policy in force stays.
-    pub fn look(&self) -> Result<Option<Policy>, LoadError> {
+    /// What is found is not taken, and the policy in force stays.
+    pub async fn look(self: &Arc<Self>) -> Result<Option<Next>, LoadError> {
+        let found = self.find().await;
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = Bundle::read_all(&self.settings).and_then(|bundles| {
-            let digest = together_of(&bundles).digest;
-            if digest == self.current.load().facts().digest {
-                looked.digest = None;
-                return Ok(None);
-            }
-            let settled = looked.digest.replace(digest) == Some(digest);
-            if settled { Policy::of_bundles(&bundles, self.settings.timeout_ms).map(Some) } else { Ok(None) }
-        });
         match &found {
             // Of files that may still be on their way nothing is known yet.
             Ok(None) if looked.digest.is_some() => {}
@@ -79,16 +128,112 @@ impl InForce {
         found
     }
 
-    /// Decides with `next` from now on.
-    pub fn replace(&self, next: Policy) {
-        self.current.store(Arc::new(next));
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        *looked = Looked::default();
+    async fn find(self: &Arc<Self>) -> Result<Option<Next>, LoadError> {
+        let fetched = match &self.server {
+            Some(server) => server.look().await?,
+            None => None,
+        };
+        let this = Arc::clone(self);
+        // Reads and compiles: not for a thread that answers requests.
+        let found = tokio::task::spawn_blocking(move || this.next(fetched)).await;
+        found.expect("reading a policy does not panic")
     }
 
-    /// Why the files that lie there now are not what decides.
+    fn next(&self, fetched: Option<Fetched>) -> Result<Option<Next>, LoadError> {
+        let first = match (&self.server, &fetched) {
+            (None, _) => Candidate::read(&self.settings)?,
+            (Some(_), Some(fetched)) => fetched.candidate.clone(),
+            (Some(_), None) => self.bundles.lock().unwrap_or_else(PoisonError::into_inner)[0].clone(),
+        };
+        let bundles = with_named(first, &self.settings)?;
+        let digest = together_of(&bundles).digest;
+        let settled = {
+            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+            if digest == self.current.load().facts().digest {
+                looked.digest = None;
+                return Ok(None);
+            }
+            looked.digest.replace(digest) == Some(digest)
+        };
+        if !settled {
+            return Ok(None);
+        }
+        Self::compile(bundles, fetched, &self.settings, &self.data_dir).map(Some)
+    }
+
+    fn compile(
+        bundles: Vec<Candidate>,
+        fetched: Option<Fetched>,
+        settings: &Settings,
+        data_dir: &Path,
+    ) -> Result<Next, LoadError> {
+        for (kept, candidate) in memories(&bundles, settings, data_dir)? {
+            kept.admissible(candidate)?;
+        }
+        Ok(Next { policy: Policy::of_candidates(&bundles, settings.timeout_ms)?, bundles, fetched })
+    }
+
+    /// Remembers `next` as what was in force last, before it is: no older release follows it.
+    ///
+    /// # Errors
+    /// The disk; an older release.
+    pub fn keep(&self, next: &Next) -> Result<(), LoadError> {
+        remember(&next.bundles, &self.settings, &self.data_dir)
+    }
+
+    /// Decides with `next` from now on.
+    pub async fn replace(&self, next: Next) {
+        let Next { policy, bundles, fetched } = next;
+        self.current.store(Arc::new(policy));
+        *self.bundles.lock().unwrap_or_else(PoisonError::into_inner) = bundles;
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Looked::default();
+        if let (Some(server), Some(fetched)) = (&self.server, &fetched) {
+            server.taken(fetched).await;
+        }
+    }
+
+    /// Why what is found now is not what decides.
     pub fn fault(&self) -> Option<String> {
         self.looked.lock().unwrap_or_else(PoisonError::into_inner).fault.clone()
+    }
+}
+
+/// `first` with the bundles that have names, in the order of these.
+fn with_named(first: Candidate, settings: &Settings) -> Result<Vec<Candidate>, LoadError> {
+    let mut bundles = vec![first];
+    for (name, BundleSettings { dir, data }) in settings.named_bundles()? {
+        let own = Settings { dir: dir.clone(), data: data.clone(), url: None, ..settings.clone() };
+        bundles.push(Candidate::read(&own)?.named(name));
+    }
+    Ok(bundles)
+}
+
+fn remember(bundles: &[Candidate], settings: &Settings, data_dir: &Path) -> Result<(), LoadError> {
+    memories(bundles, settings, data_dir)?.into_iter().try_for_each(|(kept, candidate)| kept.activated(candidate))
+}
+
+/// The memory of each bundle that has releases, or comes from a server.
+fn memories<'a>(
+    bundles: &'a [Candidate],
+    settings: &'a Settings,
+    data_dir: &Path,
+) -> Result<Vec<(Kept, &'a Candidate)>, LoadError> {
+    let names = std::iter::once(UNNAMED).chain(settings.bundles.keys().map(String::as_str));
+    let has_memory = |(name, candidate): &(&str, &Candidate)| {
+        candidate.sequence().is_some() || *name == UNNAMED && settings.url.is_some()
+    };
+    let known = names.zip(bundles).filter(|(name, candidate)| {
+        has_memory(&(*name, *candidate)) || Kept::of(data_dir, name).is_ok_and(|kept| kept.knows_a_release())
+    });
+    known.map(|(name, candidate)| Ok((Kept::of(data_dir, name)?, candidate))).collect()
+}
+
+/// What the memory of the bundle without a name is called.
+const UNNAMED: &str = "_unnamed";
+
+impl std::fmt::Debug for InForce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InForce").field("current", &self.current()).finish_non_exhaustive()
     }
 }
 
@@ -109,61 +254,63 @@ mod tests {
         matches!(policy.decide(case).unwrap().verdict(), Verdict::Admit(_))
     }
 
-    fn in_force() -> (tempfile::TempDir, InForce) {
+    async fn in_force() -> (tempfile::TempDir, Arc<InForce>) {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &data().to_string());
         let settings =
             Settings { data: Some(dir.path().into()), timeout_ms: Settings::PATIENT_TIMEOUT_MS, ..Settings::default() };
-        let in_force = InForce::open(&settings).unwrap();
-        (dir, in_force)
+        let kept = dir.path().join("kept");
+        let in_force = InForce::open(&settings, &kept).await.unwrap();
+        (dir, Arc::new(in_force))
     }
 
-    #[test]
-    fn follows_its_files_once_they_lie_still() {
-        let (dir, in_force) = in_force();
+    #[tokio::test]
+    async fn follows_its_files_once_they_lie_still() {
+        let (dir, in_force) = in_force().await;
         assert!(admits(&in_force.current(), &case()));
-        assert!(in_force.look().unwrap().is_none(), "nothing changed");
+        assert!(in_force.look().await.unwrap().is_none(), "nothing changed");
         let mut other = data();
         other["witgate"]["grants"] = serde_json::json!([]);
         write(dir.path(), &other.to_string());
-        assert!(in_force.look().unwrap().is_none(), "it may still be on its way");
-        let next = in_force.look().unwrap().expect("it lies still");
+        assert!(in_force.look().await.unwrap().is_none(), "it may still be on its way");
+        let next = in_force.look().await.unwrap().expect("it lies still");
         assert!(admits(&in_force.current(), &case()), "not in force before it is recorded");
-        in_force.replace(next);
+        in_force.keep(&next).unwrap();
+        in_force.replace(next).await;
         assert!(!admits(&in_force.current(), &case()));
-        assert!(in_force.look().unwrap().is_none());
+        assert!(in_force.look().await.unwrap().is_none());
     }
 
-    #[test]
-    fn half_written_files_are_no_policy() {
-        let (dir, in_force) = in_force();
+    #[tokio::test]
+    async fn half_written_files_are_no_policy() {
+        let (dir, in_force) = in_force().await;
         for number in 0..3 {
             let mut other = data();
             other["own"] = number.into();
             write(dir.path(), &other.to_string());
-            assert!(in_force.look().unwrap().is_none(), "each look finds other files");
+            assert!(in_force.look().await.unwrap().is_none(), "each look finds other files");
         }
     }
 
-    #[test]
-    fn a18_3_what_does_not_load_replaces_nothing() {
-        let (dir, in_force) = in_force();
+    #[tokio::test]
+    async fn a18_3_what_does_not_load_replaces_nothing() {
+        let (dir, in_force) = in_force().await;
         let before = in_force.current().facts().clone();
         for broken in ["{\"witgate\": {\"grants\": [{}]}}", "{", "{\"witgate\": {\"grant\": []}}"] {
             write(dir.path(), broken);
-            let error = match in_force.look() {
-                Ok(_) => in_force.look().unwrap_err(),
+            let error = match in_force.look().await {
+                Ok(_) => in_force.look().await.unwrap_err(),
                 Err(error) => error,
             };
             assert!(in_force.fault().is_some_and(|fault| fault.contains("data.json")), "{error}");
             assert_eq!(*in_force.current().facts(), before);
         }
         std::fs::remove_dir_all(dir.path()).unwrap();
-        in_force.look().unwrap_err();
+        in_force.look().await.unwrap_err();
         assert!(admits(&in_force.current(), &case()));
         std::fs::create_dir(dir.path()).unwrap();
         write(dir.path(), &data().to_string());
-        assert!(in_force.look().unwrap().is_none());
+        assert!(in_force.look().await.unwrap().is_none());
         assert_eq!(in_force.fault(), None);
     }
 }

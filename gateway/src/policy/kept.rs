@@ -63,6 +63,11 @@ impl Kept {
         Ok(Self { folder: data_dir.join("policy").join(name) })
     }
 
+    /// Whether a release was ever in force, or the memory cannot say.
+    pub fn knows_a_release(&self) -> bool {
+        !matches!(self.activated_before(), Ok(None | Some(Activated { sequence: None, .. })))
+    }
+
     /// Whether `candidate` may follow what was activated: a later release, or the very same one.
     ///
     /// # Errors

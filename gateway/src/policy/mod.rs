@@ -35,7 +35,7 @@ pub use decide::Policy;
 pub use decision::{Decision, Grant, Verdict};
 pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_pattern};
-pub use in_force::InForce;
+pub use in_force::{InForce, Next};
 pub use kept::Kept;
 pub use load_error::LoadError;
 pub use oracle::Rules;

@@ -34,6 +34,12 @@ impl Candidate {
         Self { bundle, timeout_ms: settings.timeout_ms }
     }
 
+    /// The same under another name.
+    pub(in crate::policy) fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.bundle.name);
+        self
+    }
+
     /// Compiles it.
     ///
     /// # Errors

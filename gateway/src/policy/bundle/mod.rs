@@ -96,12 +96,8 @@ impl Bundle {
 
     /// Reads every bundle that `settings` name: the unnamed one first, then the others in the order of their names.
     pub fn read_all(settings: &Settings) -> Result<Vec<Self>, LoadError> {
-        if settings.bundles.len() > MAX_BUNDLES {
-            let what = "number of bundles".into();
-            return Err(LoadError::Limit { what, found: settings.bundles.len(), limit: MAX_BUNDLES });
-        }
         let mut bundles = vec![Self::read(settings)?];
-        for (name, BundleSettings { dir, data }) in &settings.bundles {
+        for (name, BundleSettings { dir, data }) in settings.named_bundles()? {
             let (dir, data) = (dir.clone(), data.clone());
             let own = Settings { dir, data, url: None, bundles: BTreeMap::new(), ..settings.clone() };
             bundles.push(Self { name: name.clone(), ..Self::read(&own)? });
@@ -274,8 +270,6 @@ fn too_big(name: &str, found: usize) -> LoadError {
 
 /// What data files end in.
 const DATA: &[&str] = &[".json", ".yaml", ".yml"];
-/// Bundles beside the unnamed one.
-const MAX_BUNDLES: usize = 16;
 /// Files of one kind in a bundle; regorus takes 256 sources in all.
 const MAX_FILES: usize = 128;
 /// One file, in bytes; the shipped ones are below 10 KiB, and 1 MiB is what regorus reads.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::case::Mode;
+use crate::policy::LoadError;
 
 /// The table `[policy]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -94,6 +95,23 @@ impl Settings {
     /// How long the demo and tests wait for policy, in milliseconds: long enough for a busy machine without optimization.
     pub(in crate::policy) const PATIENT_TIMEOUT_MS: u64 = 10_000;
 
+    /// The bundles that have names, in the order of these.
+    ///
+    /// # Errors
+    /// More than [`MAX_BUNDLES`].
+    pub(in crate::policy) fn named_bundles(
+        &self,
+    ) -> Result<impl Iterator<Item = (&String, &BundleSettings)>, LoadError> {
+        if self.bundles.len() > MAX_BUNDLES {
+            let what = "number of bundles".into();
+            return Err(LoadError::Limit { what, found: self.bundles.len(), limit: MAX_BUNDLES });
+        }
+        if let Some(name) = self.bundles.keys().find(|name| name.starts_with('_')) {
+            return Err(LoadError::Name { name: name.clone() });
+        }
+        Ok(self.bundles.iter())
+    }
+
     /// What is expected of a bundle from outside the program.
     pub(in crate::policy) fn demand(&self) -> Demand {
         match (self.require_signature, self.keys.is_empty()) {
@@ -103,6 +121,9 @@ impl Settings {
         }
     }
 }
+
+/// Bundles beside the unnamed one.
+const MAX_BUNDLES: usize = 16;
 
 /// What is expected of the signature of a bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
