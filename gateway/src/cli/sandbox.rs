@@ -25,6 +25,9 @@ pub(super) struct Bounds {
 /// It cannot be started, or it ran past its time. It does not outlive this call.
 pub(super) async fn in_child(bounds: &Bounds) -> anyhow::Result<ExitCode> {
     let program = std::env::current_exe().context("finding this program")?;
+    // Before there is anything that could outlive us: an interrupt from here on ends both.
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (mut interrupt, mut terminate) = (signals.0.context(SIGNALS)?, signals.1.context(SIGNALS)?);
     let mut child = tokio::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .arg("--in-child")
@@ -32,7 +35,6 @@ pub(super) async fn in_child(bounds: &Bounds) -> anyhow::Result<ExitCode> {
         .kill_on_drop(true)
         .spawn()
         .context("starting the policy's process")?;
-    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
     let wall_time = async {
         match bounds.wall_time {
             Some(wall_time) => tokio::time::sleep(wall_time).await,
@@ -41,7 +43,7 @@ pub(super) async fn in_child(bounds: &Bounds) -> anyhow::Result<ExitCode> {
     };
     let status = tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => return Ok(interrupted()),
+        _ = interrupt.recv() => return Ok(interrupted()),
         _ = terminate.recv() => return Ok(interrupted()),
         status = child.wait() => status.context("waiting for the policy's process")?,
         () = wall_time => {
@@ -80,5 +82,6 @@ fn interrupted() -> ExitCode {
     ExitCode::from(EXIT_NO_ANSWER)
 }
 
+const SIGNALS: &str = "waiting for signals";
 const EXIT_USAGE: u8 = 2;
 const EXIT_NO_ANSWER: u8 = 3;
