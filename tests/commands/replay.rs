@@ -63,12 +63,19 @@ impl Stage {
     }
 
     async fn of(cases: Vec<Case>) -> Self {
+        Self::of_policy(cases, &policy_data(subject::REGISTRY)).await
+    }
+
+    /// Decided as the gateway does: early where it may be.
+    async fn of_policy(cases: Vec<Case>, data: &Value) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let policy = Policy::embedded(policy_data(subject::REGISTRY)).unwrap();
+        let policy = Policy::embedded(data).unwrap();
         let settings = Settings { append_deadline_ms: 20_000, ..Settings::default() };
         let audit = Audit::open(&settings, &home.path().join("state"), Timestamp::now()).await.unwrap();
         for case in &cases {
-            audit.append(case, &policy.decide(case).unwrap()).await.unwrap();
+            let early = policy.decide_unseen(case).unwrap();
+            let decision = early.unwrap_or_else(|| policy.decide(case).unwrap());
+            audit.append(case, &decision).await.unwrap();
         }
         audit.close().await;
         let stage = Self { home, ids: cases.iter().map(|case| case.id).collect() };
@@ -306,8 +313,15 @@ async fn the_policy_in_force_changes_nothing() {
     assert_eq!(stage.counts(&["--data", "in-force"]), (Some(0), all.clone()));
     assert_eq!(stage.counts(&["--data", "in-force", "--fail-on", "any", "--at", "now"]), (Some(0), all.clone()));
     // What the configuration says is the candidate where no flag says another.
-    fs::write(stage.home.path().join("witgate.toml"), "[policy]\ndata = \"in-force\"\n").unwrap();
+    let config = |text: &str| fs::write(stage.home.path().join("witgate.toml"), text).unwrap();
+    config("[policy]\ndata = \"in-force\"\n");
     assert_eq!(stage.counts(&["--config", "witgate.toml"]), (Some(0), all));
+    // Its other bundles decide beside the candidate.
+    stage.rules("team", "admit if input.reference.repository == \"demo/cart\"");
+    config("[policy.bundles.team]\ndir = \"team\"\n");
+    let (code, document) = stage.json(&["--config", "witgate.toml", "--data", "in-force"]);
+    assert_eq!((code, &document["newly_refused"]["decisions"]), (Some(1), &json!(3)), "{document}");
+    assert_eq!(document["newly_refused"]["groups"][0]["code"], "not-admitted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -544,14 +558,20 @@ async fn what_nobody_looked_at_is_neither_admitted_nor_the_same() {
     let unseen = &mut cases[0];
     (unseen.artifact, unseen.surface) = (ArtifactFacts::unseen(), Surface::Unseen);
     unseen.evidence = Evidence::default();
-    let stage = Stage::of(cases).await;
+    (unseen.caller.id, unseen.host) = (host_id("a/stranger"), host_id("a/stranger"));
+    let mut narrow = policy_data(subject::REGISTRY);
+    narrow["witgate"]["grants"][0]["callers"] = json!([host_id("a"), host_id("b")]);
+    let stage = Stage::of_policy(cases, &narrow).await;
+    stage.data("narrow", &narrow);
+    // Refused as early by the policy that refused it; fetched and looked at by one that speaks for everybody.
+    assert_eq!(stage.counts(&["--data", "narrow"]), (Some(0), pairs(&[("decisions", 12), ("same", 12)])));
     let counts = pairs(&[("decisions", 12), ("same", 11), ("would_be_looked_at", 1)]);
     assert_eq!(stage.counts(&["--data", "in-force"]), (Some(1), counts.clone()));
     assert_eq!(stage.counts(&["--data", "in-force", "--fail-on", "newly-refused,changed"]), (Some(0), counts));
     let text = stdout(&stage.replay(&["--data", "in-force"]));
     assert!(text.contains("replayed 11 of 12 decisions\n") && text.contains("\n  looked at       1\n"), "{text}");
     let group = format!(
-        "would be looked at before it is decided, no longer refused because of\n  1  component-unreadable  {}/demo/cart  for ",
+        "would be looked at before it is decided, no longer refused because of\n  1  caller-not-granted  {}/demo/cart  for ",
         subject::REGISTRY
     );
     assert!(text.contains(&group), "{text}");
