@@ -11,6 +11,7 @@ mod exits;
 mod keys;
 mod kill;
 mod offline;
+mod policies;
 mod policy_bundles;
 mod readme;
 mod replay;
