@@ -218,6 +218,7 @@ const MAX_CA_BYTES: usize = 1 << 20;
 /// The longest ETag that is sent back, in bytes.
 const MAX_ETAG_BYTES: usize = 1024;
 
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
+#[cfg(feature = "dev")]
 #[path = "http_tests.rs"]
 mod tests;

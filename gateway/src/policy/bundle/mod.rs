@@ -13,7 +13,8 @@ mod manifest;
 mod settings;
 mod sign;
 mod signature;
-#[cfg(all(test, feature = "dev"))]
+#[cfg(test)]
+#[cfg(feature = "dev")]
 mod signature_tests;
 mod structured;
 

@@ -140,8 +140,8 @@ fn verified<'a>(unverified_jwt: &str, keys: &'a [BundleKey]) -> Result<(&'a Bund
         let expected = named.iter().map(|key| format!("`{}`", key.algorithm)).collect::<Vec<_>>().join(" or ");
         return Err(SignatureFault::AlgorithmDiffers { expected, found: shown(&claimed.alg) });
     }
-    let message = &unverified_jwt[..header.len() + 1 + claims.len()];
-    match able.into_iter().find(|key| key.verifies(message, signature)) {
+    let message = format!("{header}.{claims}");
+    match able.into_iter().find(|key| key.verifies(&message, signature)) {
         Some(key) => Ok((key, payload)),
         None => Err(SignatureFault::Wrong { known: known() }),
     }
