@@ -89,15 +89,23 @@ fn what_fails_or_is_not_reached_is_exit_1_and_says_where() {
     let home = home();
     let own = home.path().join("own");
     std::fs::create_dir(&own).unwrap();
-    std::fs::write(own.join("a.rego"), "package a\n\nx if input.good\n\ny if {\n\tinput.never\n\tinput.reached\n}\n").unwrap();
-    std::fs::write(own.join("a_test.rego"), "package a_test\n\nimport data.a\n\ntest_good if a.x with input as {\"good\": true}\n").unwrap();
+    std::fs::write(own.join("a.rego"), "package a\n\nx if input.good\n\ny if {\n\tinput.never\n\tinput.reached\n}\n")
+        .unwrap();
+    std::fs::write(
+        own.join("a_test.rego"),
+        "package a_test\n\nimport data.a\n\ntest_good if a.x with input as {\"good\": true}\n",
+    )
+    .unwrap();
     assert!(said(home.path(), 0, &["policy", "test", "own"]).contains("1 of 1 tests passed"));
     let below = said(home.path(), 1, &["policy", "test", "own", "--threshold", "90"]);
     assert!(below.contains("expected at least 90 %") && below.contains("witgate: hint: "), "{below}");
     assert!(said(home.path(), 1, &["policy", "coverage", "own", "--threshold", "90"]).contains("not reached: 6, 7"));
     std::fs::write(own.join("b_test.rego"), "package b_test\n\ntest_bad if {\n\tx := 1\n\tx == 2\n}\n").unwrap();
     let failed = said(home.path(), 1, &["policy", "test", "own"]);
-    assert!(failed.contains("FAIL  b_test.rego:3: data.b_test.test_bad\n      stopped at b_test.rego:5: x == 2\n"), "{failed}");
+    assert!(
+        failed.contains("FAIL  b_test.rego:3: data.b_test.test_bad\n      stopped at b_test.rego:5: x == 2\n"),
+        "{failed}"
+    );
     let xml = said(home.path(), 1, &["policy", "test", "own", "--format", "junit"]);
     assert!(xml.starts_with("<?xml") && xml.contains("failures=\"1\""), "{xml}");
 }

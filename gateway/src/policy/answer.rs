@@ -50,8 +50,10 @@ impl Answer {
 
 impl Answer {
     /// Reads a set of reasons alone.
-    pub fn read_reasons(value: Value) -> Result<Vec<Reason>, String> {
-        Self::read(json!({"admit": false, "refuse": value, "warn": [], "grants": null})).map(|answer| answer.refuse)
+    pub fn read_reasons(refuse: Value) -> Result<Vec<Reason>, String> {
+        let mut answer = json!({"admit": false, "warn": [], "grants": null});
+        answer["refuse"] = refuse;
+        Self::read(answer).map(|answer| answer.refuse)
     }
 }
 
