@@ -77,8 +77,8 @@ matching contains index if {
 }
 
 # METADATA
-# title: What is granted: the union of what the rules grant, within the smallest of their limits
-# description: Undefined where no rule applies: then there is nothing to compare imports with, and the reason is another.
+# title: What is granted, the union of what the rules grant, within the smallest of their limits
+# description: Undefined where no rule applies, for then there is nothing to compare imports with, and the reason is another.
 grants := object.union(
 	{
 		"imports": granted_imports,

@@ -29,7 +29,7 @@ warn contains reason if {
 }
 
 # METADATA
-# title: Names for a person: a few, the number of the others
+# title: Names for a person, a few of them and the number of the others
 shown(names) := concat(", ", [sprintf("`%s`", [name]) | some name in sort(names)]) if count(names) <= 8
 
 shown(names) := sprintf("%s and %d more", [concat(", ", first), count(names) - 8]) if {

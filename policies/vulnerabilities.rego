@@ -17,7 +17,7 @@ matching contains index if {
 }
 
 # METADATA
-# title: The scans that count for an entry: believed, of the scanner it wants, not too old, not from the future
+# title: The scans that count for an entry, which are believed, of the scanner it wants, not too old, not from the future
 scans[index] := {finding |
 	entry := data.witgate.vulnerabilities[index]
 	some finding in attested.by(entry.signers, "vulnerability-scan")
@@ -37,7 +37,7 @@ is_wanted_scanner(entry, scan) if scan.scanner.uri == entry.scanner
 finished_ns(scan) := time.parse_rfc3339_ns(scan.finished_at)
 
 # METADATA
-# title: The newest scans of an entry: one, or several of the same time
+# title: The newest scans of an entry, one, or several of the same time
 newest[index] := {finding |
 	some finding in scans[index]
 	finished_ns(input.evidence.findings[finding].attests) == latest
