@@ -6,6 +6,7 @@
 #   verified findings are looked at.
 package witgate.signing
 
+import data.witgate.environments_of
 import data.witgate.patterns
 
 # METADATA
@@ -21,6 +22,7 @@ matching contains index if {
 	some index, entry in data.witgate.signatures
 	some pattern in entry.references
 	pattern in reference_patterns
+	environments_of.here(entry)
 }
 
 # METADATA

@@ -1,9 +1,13 @@
 //! The data documents of `data.witgate`, each checked before a rule reads it.
 
 mod attestations;
+mod callers;
+mod exemptions;
 mod github;
 mod grants;
 pub(super) mod identity;
+mod import_rules;
+mod limits;
 mod signatures;
 pub(super) mod text;
 mod versions;
@@ -26,6 +30,9 @@ pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
     check("data", &data)?;
     signatures::rewrite(&mut data)?;
     attestations::rewrite(&mut data)?;
+    import_rules::rewrite(&mut data)?;
+    callers::check_contradictions(&data)?;
+    exemptions::check_ids(&data)?;
     Ok(Value::Object(data))
 }
 
@@ -104,7 +111,13 @@ type CheckEntry = fn(&str, &str, &Value) -> Result<(), LoadError>;
 
 /// The lists of `data.witgate`, each with what checks its entries.
 const LISTS: &[(&str, CheckEntry)] = &[
+    ("break_glass", |name, at, value| read::<exemptions::BreakGlassRule>(name, at, value)?.check(name, at)),
+    ("callers", |name, at, value| read::<callers::LabelEntry>(name, at, value)?.check(name, at)),
+    ("environments", |name, at, value| read::<limits::EnvironmentEntry>(name, at, value)?.check(name, at)),
+    ("exemptions", |name, at, value| read::<exemptions::Exemption>(name, at, value)?.check(name, at)),
     ("grants", |name, at, value| read::<grants::GrantRule>(name, at, value)?.check(name, at)),
+    ("import_rules", |name, at, value| read::<import_rules::ImportRule>(name, at, value)?.check(name, at)),
+    ("limits", |name, at, value| read::<limits::LimitEntry>(name, at, value)?.check(name, at)),
     ("provenance", |name, at, value| read::<attestations::ProvenanceEntry>(name, at, value)?.check(name, at)),
     ("sboms", |name, at, value| read::<attestations::SbomEntry>(name, at, value)?.check(name, at)),
     ("signatures", |name, at, value| read::<signatures::SignatureEntry>(name, at, value)?.check(name, at)),
