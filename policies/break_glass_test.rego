@@ -1,11 +1,11 @@
 package witgate.emergency_test
 
 import data.witgate.admission
-import data.witgate.exempting_test
+import data.witgate.fixture_test as fixture
 
 oncall := "spiffe://prod.example/ns/oncall"
 
-asked := object.union(exempting_test.case, {
+asked := object.union(fixture.case, {
 	"caller": {"kind": "x509-svid", "id": oncall},
 	"host": oncall,
 	"break_glass": {"justification": "checkout is down, INC-7"},
@@ -21,8 +21,8 @@ rule := {
 
 decide(case, rules, exemptions) := answer if {
 	answer := {"admit": admission.admit, "refuse": admission.refuse, "warn": admission.warn} with input as case
-		with data.witgate.signatures as exempting_test.base.signatures
-		with data.witgate.grants as exempting_test.base.grants
+		with data.witgate.signatures as fixture.base.signatures
+		with data.witgate.grants as fixture.base.grants
 		with data.witgate.break_glass as rules
 		with data.witgate.exemptions as exemptions
 }
@@ -107,12 +107,12 @@ test_a19_2_break_glass_lifts_its_codes_only if {
 }
 
 test_an_exemption_that_is_over_does_not_stand_in_the_way_of_an_emergency if {
-	over := object.union(exempting_test.exemption, {"expires": "2026-01-10T00:00:00Z"})
+	over := object.union(fixture.exemption, {"expires": "2026-01-10T00:00:00Z"})
 	decide(asked, [rule], [over]).admit == true
 }
 
 test_what_is_exempted_needs_no_emergency if {
-	answer := decide(asked, [rule], [exempting_test.exemption])
+	answer := decide(asked, [rule], [fixture.exemption])
 	answer.admit == true
 	codes(answer.warn) == {"exempted", "break-glass"}
 	details := {warning.detail | some warning in answer.warn; warning.code == "break-glass"}

@@ -1,40 +1,11 @@
 package witgate.exempting_test
 
 import data.witgate.admission
+import data.witgate.fixture_test as fixture
 import data.witgate.lifting
 
-shop := "spiffe://prod.example/ns/shop"
-
-# Unsigned, and otherwise good.
-case := {
-	"time": "2026-01-15T00:00:00Z",
-	"scope": {"tenant": "default", "environment": "prod"},
-	"caller": {"kind": "x509-svid", "id": shop},
-	"host": shop,
-	"links": [],
-	"reference": {"upstream": "ghcr.io", "repository": "acme/cart"},
-	"evidence": {"looked_in": ["referrers-api"], "findings": []},
-}
-
-base := {
-	"signatures": [{"references": ["*"], "identities": [{"key": "release"}]}],
-	"grants": [{"callers": ["spiffe://prod.example/ns/*", "local"], "references": ["*"], "imports": []}],
-}
-
-exemption := {
-	"id": "EX-1",
-	"scope": {"tenant": "default", "environment": "prod"},
-	"references": ["ghcr.io/acme/*"],
-	"codes": ["no-verified-signature"],
-	"owner": "team-shop",
-	"approved_by": "security",
-	"reason": "the signer is down",
-	"starts": "2026-01-01T00:00:00Z",
-	"expires": "2026-02-01T00:00:00Z",
-}
-
 decide(asked, entries) := {"admit": admit, "refuse": refuse, "warn": warn} if {
-	all := object.union(base, {"exemptions": entries})
+	all := object.union(fixture.base, {"exemptions": entries})
 	admit := admission.admit with input as asked with data.witgate.signatures as all.signatures
 		with data.witgate.grants as all.grants
 		with data.witgate.exemptions as all.exemptions
@@ -54,10 +25,10 @@ refused(asked, entries) := codes(answer.refuse) if {
 	count(answer.warn) == 0
 }
 
-with_field(field, value) := object.union(exemption, {field: value})
+with_field(field, value) := object.union(fixture.exemption, {field: value})
 
 test_an_exemption_lifts_its_reason_and_is_told if {
-	answer := decide(case, [exemption])
+	answer := decide(fixture.case, [fixture.exemption])
 	answer.admit == true
 	answer.refuse == set()
 	some warning in answer.warn
@@ -67,7 +38,7 @@ test_an_exemption_lifts_its_reason_and_is_told if {
 		"`no-verified-signature` about `ghcr.io/acme/cart` is lifted until `2026-02-01T00:00:00Z` (owner `team-shop`, ",
 		"approved by `security`, because `the signer is down`), which said no signature verified",
 	]))
-	refused(case, []) == {"no-verified-signature"}
+	refused(fixture.case, []) == {"no-verified-signature"}
 }
 
 test_a19_1_an_exemption_outside_its_time_lifts_nothing_and_says_so if {
@@ -75,10 +46,10 @@ test_a19_1_an_exemption_outside_its_time_lifts_nothing_and_says_so if {
 		with_field("expires", "2026-01-15T00:00:00Z"),
 		with_field("starts", "2026-01-15T00:00:01Z"),
 	] {
-		refused(case, [entry]) == {"no-verified-signature", "exemption-expired"}
+		refused(fixture.case, [entry]) == {"no-verified-signature", "exemption-expired"}
 	}
-	decide(case, [with_field("expires", "2026-01-15T00:00:01Z")]).admit == true
-	decide(case, [with_field("starts", "2026-01-15T00:00:00Z")]).admit == true
+	decide(fixture.case, [with_field("expires", "2026-01-15T00:00:01Z")]).admit == true
+	decide(fixture.case, [with_field("starts", "2026-01-15T00:00:00Z")]).admit == true
 }
 
 test_a19_1_a_foreign_exemption_lifts_nothing_and_says_so if {
@@ -86,42 +57,42 @@ test_a19_1_a_foreign_exemption_lifts_nothing_and_says_so if {
 		{"tenant": "other", "environment": "prod"},
 		{"tenant": "default", "environment": "dev"},
 	] {
-		refused(case, [with_field("scope", scope)]) == {"no-verified-signature", "exemption-invalid"}
+		refused(fixture.case, [with_field("scope", scope)]) == {"no-verified-signature", "exemption-invalid"}
 	}
 	every field in ["tenant", "environment"] {
-		entry := json.remove(exemption, [concat("/", ["scope", field])])
-		refused(case, [entry]) == {"no-verified-signature", "exemption-invalid"}
+		entry := json.remove(fixture.exemption, [concat("/", ["scope", field])])
+		refused(fixture.case, [entry]) == {"no-verified-signature", "exemption-invalid"}
 	}
 }
 
 test_a19_1_a_self_granted_exemption_lifts_nothing_and_says_so if {
 	every entry in [
-		with_field("owner", shop),
-		with_field("approved_by", shop),
-		with_field("approved_by", upper(shop)),
+		with_field("owner", fixture.shop),
+		with_field("approved_by", fixture.shop),
+		with_field("approved_by", upper(fixture.shop)),
 		with_field("approved_by", "team-shop"),
 	] {
-		refused(case, [entry]) == {"no-verified-signature", "exemption-invalid"}
+		refused(fixture.case, [entry]) == {"no-verified-signature", "exemption-invalid"}
 	}
 }
 
 test_a19_1_an_incomplete_exemption_lifts_nothing_and_says_so if {
 	every field in ["id", "owner", "approved_by", "reason"] {
-		refused(case, [object.remove(exemption, [field])]) == {"no-verified-signature", "exemption-invalid"}
-		refused(case, [with_field(field, " ")]) == {"no-verified-signature", "exemption-invalid"}
+		refused(fixture.case, [object.remove(fixture.exemption, [field])]) == {"no-verified-signature", "exemption-invalid"}
+		refused(fixture.case, [with_field(field, " ")]) == {"no-verified-signature", "exemption-invalid"}
 	}
 	every field in ["starts", "expires"] {
-		refused(case, [object.remove(exemption, [field])]) == {"no-verified-signature", "exemption-invalid"}
+		refused(fixture.case, [object.remove(fixture.exemption, [field])]) == {"no-verified-signature", "exemption-invalid"}
 	}
 }
 
 test_a19_1_an_exemption_past_the_longest_time_lifts_nothing_and_says_so if {
-	decide(case, [with_field("expires", "2026-04-01T00:00:00Z")]).admit == true
-	refused(case, [with_field("expires", "2026-04-01T00:00:01Z")]) == {"no-verified-signature", "exemption-invalid"}
+	decide(fixture.case, [with_field("expires", "2026-04-01T00:00:00Z")]).admit == true
+	refused(fixture.case, [with_field("expires", "2026-04-01T00:00:01Z")]) == {"no-verified-signature", "exemption-invalid"}
 }
 
 test_a19_1_two_exemptions_for_one_reason_lift_nothing_and_say_so if {
-	answer := decide(case, [exemption, with_field("id", "EX-2")])
+	answer := decide(fixture.case, [fixture.exemption, with_field("id", "EX-2")])
 	answer.admit == false
 	codes(answer.refuse) == {"no-verified-signature", "exemption-invalid"}
 	{reason.about | some reason in answer.refuse; reason.code == "exemption-invalid"} == {"EX-1", "EX-2"}
@@ -129,9 +100,9 @@ test_a19_1_two_exemptions_for_one_reason_lift_nothing_and_say_so if {
 }
 
 test_one_that_is_over_does_not_stand_in_the_way_of_another if {
-	over := object.union(exemption, {"id": "EX-0", "expires": "2026-01-10T00:00:00Z"})
-	foreign := object.union(exemption, {"id": "EX-9", "scope": {"tenant": "default", "environment": "dev"}})
-	decide(case, [over, exemption, foreign]).admit == true
+	over := object.union(fixture.exemption, {"id": "EX-0", "expires": "2026-01-10T00:00:00Z"})
+	foreign := object.union(fixture.exemption, {"id": "EX-9", "scope": {"tenant": "default", "environment": "dev"}})
+	decide(fixture.case, [over, fixture.exemption, foreign]).admit == true
 }
 
 test_an_exemption_for_others_is_silent if {
@@ -140,19 +111,19 @@ test_an_exemption_for_others_is_silent if {
 		with_field("callers", ["spiffe://prod.example/ns/other"]),
 		with_field("codes", ["version-rollback"]),
 	] {
-		refused(case, [entry]) == {"no-verified-signature"}
+		refused(fixture.case, [entry]) == {"no-verified-signature"}
 	}
-	decide(case, [with_field("callers", ["spiffe://prod.example/ns/*"])]).admit == true
+	decide(fixture.case, [with_field("callers", ["spiffe://prod.example/ns/*"])]).admit == true
 }
 
 test_a_good_artifact_needs_none_and_hears_of_none if {
-	signed := object.union(case, {"evidence": {"looked_in": [], "findings": [{
+	signed := object.union(fixture.case, {"evidence": {"looked_in": [], "findings": [{
 		"status": "verified",
 		"kind": "signature",
 		"source": {"name": "sha256:1"},
 		"signer": {"kind": "key", "name": "release", "keyid": "00"},
 	}]}})
-	every entries in [[exemption], [with_field("expires", "2026-01-10T00:00:00Z")]] {
+	every entries in [[fixture.exemption], [with_field("expires", "2026-01-10T00:00:00Z")]] {
 		answer := decide(signed, entries)
 		answer.admit == true
 		answer.warn == set()
@@ -161,8 +132,8 @@ test_a_good_artifact_needs_none_and_hears_of_none if {
 
 test_a19_2_nothing_lifts_a_revocation if {
 	revoked := {"status": "rejected", "code": "revoked", "detail": "key `release`", "source": {"name": "sha256:1"}}
-	asked := object.union(case, {"evidence": {"looked_in": [], "findings": [revoked]}})
-	answer := decide(asked, [exemption])
+	asked := object.union(fixture.case, {"evidence": {"looked_in": [], "findings": [revoked]}})
+	answer := decide(asked, [fixture.exemption])
 	answer.admit == false
 	codes(answer.refuse) == {"revoked"}
 }
@@ -175,11 +146,11 @@ test_a19_2_nothing_lifts_the_revocation_of_an_attestation if {
 		},
 		{"status": "rejected", "code": "revoked", "detail": "key `builder`", "source": {"name": "sha256:2"}},
 	]
-	asked := object.union(case, {"evidence": {"looked_in": [], "findings": findings}})
+	asked := object.union(fixture.case, {"evidence": {"looked_in": [], "findings": findings}})
 	provenance := [{"references": ["*"], "signers": [{"key": "builder"}], "builder_id": "b", "source_uri": "s"}]
 	entries := [with_field("codes", ["attestation-missing"])]
-	refuse := admission.refuse with input as asked with data.witgate.signatures as base.signatures
-		with data.witgate.grants as base.grants
+	refuse := admission.refuse with input as asked with data.witgate.signatures as fixture.base.signatures
+		with data.witgate.grants as fixture.base.grants
 		with data.witgate.provenance as provenance
 		with data.witgate.exemptions as entries
 	codes(refuse) == {"revoked"}
@@ -187,11 +158,11 @@ test_a19_2_nothing_lifts_the_revocation_of_an_attestation if {
 
 test_a19_2_nothing_lifts_what_is_not_about_evidence if {
 	all := [with_field("codes", ["caller-not-granted", "host-not-caller", "link-not-granted", "no-verified-signature", "revoked"])]
-	stranger := object.union(case, {"caller": {"kind": "x509-svid", "id": "spiffe://other.example/x"}, "host": "spiffe://other.example/x"})
+	stranger := object.union(fixture.case, {"caller": {"kind": "x509-svid", "id": "spiffe://other.example/x"}, "host": "spiffe://other.example/x"})
 	codes(decide(stranger, all).refuse) == {"caller-not-granted"}
-	elsewhere := object.union(case, {"host": "spiffe://prod.example/host"})
+	elsewhere := object.union(fixture.case, {"host": "spiffe://prod.example/host"})
 	codes(decide(elsewhere, all).refuse) == {"host-not-caller"}
-	linked := object.union(case, {"links": ["db"]})
+	linked := object.union(fixture.case, {"links": ["db"]})
 	codes(decide(linked, all).refuse) == {"link-not-granted"}
 	count([answer | some asked in [stranger, elsewhere, linked]; answer := decide(asked, all); answer.admit]) == 0
 }
@@ -218,15 +189,15 @@ test_every_part_may_be_lifted if {
 		entries := [with_field("codes", array.concat(["no-verified-signature"], part.codes))]
 		answer := answered(part, entries)
 		answer.admit == true
-		not answered(part, [exemption]).admit
-		{reason.code | some reason in answered(part, [exemption]).refuse} == {code | some code in part.codes}
+		not answered(part, [fixture.exemption]).admit
+		{reason.code | some reason in answered(part, [fixture.exemption]).refuse} == {code | some code in part.codes}
 	}
 }
 
 answered(part, entries) := answer if {
-	answer := {"admit": admission.admit, "refuse": admission.refuse} with input as case
-		with data.witgate.signatures as base.signatures
-		with data.witgate.grants as base.grants
+	answer := {"admit": admission.admit, "refuse": admission.refuse} with input as fixture.case
+		with data.witgate.signatures as fixture.base.signatures
+		with data.witgate.grants as fixture.base.grants
 		with data.witgate.exemptions as entries
 		with data.witgate.versions as object.get(part, "versions", [])
 		with data.witgate.limits as object.get(part, "limits", [])
@@ -237,5 +208,5 @@ answered(part, entries) := answer if {
 }
 
 test_a19_1_a_part_without_a_reason_is_not_lifted if {
-	not lifting.met(set()) with data.witgate.exemptions as [exemption] with input as case
+	not lifting.met(set()) with data.witgate.exemptions as [fixture.exemption] with input as fixture.case
 }

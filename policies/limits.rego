@@ -67,7 +67,7 @@ young(entry, index) := {party |
 # title: When each signature is first known to have existed, in nanoseconds
 made_ns[finding] := min(times) if {
 	some finding in data.witgate.signing.signatures
-	times := {ns | some text in input.evidence.findings[finding].times; ns := time.parse_rfc3339_ns(text)}
+	times := [ns | some text in input.evidence.findings[finding].times; ns := time.parse_rfc3339_ns(text)]
 	count(times) == count(input.evidence.findings[finding].times)
 	count(times) > 0
 }
