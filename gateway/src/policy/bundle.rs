@@ -14,9 +14,9 @@ use crate::case::{Digest, PolicyFacts};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// A folder of `*.rego` files with a folder `data` of `*.json` files; absent: the policies embedded in the program.
+    /// A folder of `*.rego` files with a folder `data` of `*.json` and `*.yaml` files; absent: the policies embedded in the program.
     pub dir: Option<PathBuf>,
-    /// A folder of `*.json` files that are merged over the data of the policies.
+    /// A folder of `*.json` and `*.yaml` files that are merged over the data of the policies.
     pub data: Option<PathBuf>,
     /// How long one decision may be thought about, in milliseconds.
     pub timeout_ms: u64,
@@ -80,21 +80,21 @@ impl Bundle {
             None => Self::embedded(),
         };
         if let Some(data) = &settings.data {
-            bundle.data_over = read_folder(data, ".json", 0)?;
+            bundle.data_over = read_folder(data, DATA, 0)?;
         }
         Ok(bundle)
     }
 
-    /// Reads `dir/**/*.rego` and `dir/data/*.json`.
+    /// Reads `dir/**/*.rego` and `dir/data/*.{json,yaml,yml}`.
     pub fn from_dir(dir: &Path) -> Result<Self, LoadError> {
-        let (tests, modules): (Vec<_>, Vec<_>) = read_folder(dir, ".rego", MAX_FOLDER_DEPTH)?
+        let (tests, modules): (Vec<_>, Vec<_>) = read_folder(dir, &[".rego"], MAX_FOLDER_DEPTH)?
             .into_iter()
             .partition(|file| file.name.ends_with("_test.rego"));
         if modules.is_empty() {
             return Err(LoadError::NoPolicies { dir: dir.to_owned() });
         }
         let data_dir = dir.join("data");
-        let data = if data_dir.is_dir() { read_folder(&data_dir, ".json", 0)? } else { Vec::new() };
+        let data = if data_dir.is_dir() { read_folder(&data_dir, DATA, 0)? } else { Vec::new() };
         let name = dir.file_name().map_or_else(|| "policies".into(), |name| name.to_string_lossy().into_owned());
         Ok(Self { name, revision: None, modules, tests, data, data_over: Vec::new() })
     }
@@ -130,11 +130,11 @@ impl Bundle {
     }
 }
 
-/// The files of `dir` that end in `suffix`, sorted by name; dot files are left out, for a mounted Kubernetes ConfigMap
+/// The files of `dir` that end in one of `suffixes`, sorted by name; dot files are left out, for a mounted Kubernetes ConfigMap
 /// keeps its older revisions in them.
-fn read_folder(dir: &Path, suffix: &str, depth: usize) -> Result<Vec<Source>, LoadError> {
+fn read_folder(dir: &Path, suffixes: &[&str], depth: usize) -> Result<Vec<Source>, LoadError> {
     let mut files = BTreeMap::new();
-    collect(dir, "", suffix, depth, &mut files)?;
+    collect(dir, "", suffixes, depth, &mut files)?;
     let mut sources = Vec::with_capacity(files.len());
     for (name, path) in files {
         let size_bytes =
@@ -152,7 +152,7 @@ fn read_folder(dir: &Path, suffix: &str, depth: usize) -> Result<Vec<Source>, Lo
 fn collect(
     dir: &Path,
     prefix: &str,
-    suffix: &str,
+    suffixes: &[&str],
     depth: usize,
     files: &mut BTreeMap<String, PathBuf>,
 ) -> Result<(), LoadError> {
@@ -170,9 +170,9 @@ fn collect(
         let name = format!("{prefix}{file_name}");
         if path.is_dir() {
             if depth > 0 {
-                collect(&path, &format!("{name}/"), suffix, depth - 1, files)?;
+                collect(&path, &format!("{name}/"), suffixes, depth - 1, files)?;
             }
-        } else if file_name.ends_with(suffix) {
+        } else if suffixes.iter().any(|suffix| file_name.ends_with(suffix)) {
             files.insert(name, path);
             if files.len() > MAX_FILES {
                 return Err(LoadError::Limit { what: "number of files".into(), found: files.len(), limit: MAX_FILES });
@@ -201,6 +201,8 @@ fn too_big(name: &str, found: usize) -> LoadError {
     LoadError::Limit { what: format!("size of `{name}` in bytes"), found, limit: MAX_FILE_BYTES }
 }
 
+/// How data files end.
+const DATA: &[&str] = &[".json", ".yaml", ".yml"];
 /// Files of one kind in a bundle; regorus takes 256 sources in all.
 const MAX_FILES: usize = 128;
 /// One file, in bytes; the shipped ones are below 10 KiB, and 1 MiB is what regorus reads.

@@ -95,6 +95,18 @@ pub enum LoadError {
         /// Where and why.
         source: StrictJsonError,
     },
+    /// A data file is no YAML that can be read in one way only.
+    #[error("{name}:{line}:{column}: {detail}")]
+    Yaml {
+        /// The file.
+        name: String,
+        /// The line, from 1; 0 where none can be told.
+        line: u64,
+        /// The column, from 1; 0 where none can be told.
+        column: u64,
+        /// What was expected and found.
+        detail: String,
+    },
     /// A data document says something that no rule reads, or that can match nobody by mistake.
     #[error("{name}: `{at}`: {detail}")]
     Data {
@@ -117,7 +129,9 @@ impl LoadError {
             Self::Forbidden { .. } | Self::FunctionNotListed { .. } => {
                 "a decision looks at the case and at data only; the time is `input.time`"
             }
-            Self::Json { .. } | Self::Data { .. } => "the shape of the data is in `policies/README.md`",
+            Self::Json { .. } | Self::Yaml { .. } | Self::Data { .. } => {
+                "the shape of the data is in `policies/README.md`"
+            }
             _ => "see every fault with `witgate policy check DIR`",
         }
     }

@@ -9,6 +9,8 @@ mod decide;
 mod decision;
 mod engine;
 mod eval;
+#[cfg(test)]
+mod exempted_tests;
 mod floor;
 mod identity_pattern;
 mod import_patterns;

@@ -12,6 +12,7 @@ mod signatures;
 pub(super) mod text;
 mod versions;
 mod wascap;
+mod yaml;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -39,12 +40,22 @@ pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
 fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
     let mut merged = Map::new();
     for file in files {
-        let value = strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
-            .map_err(|source| LoadError::Json { name: file.name.clone(), source })?;
+        let document = match yaml::is_yaml(&file.name) {
+            true => Some(yaml::parse(&file.name, &file.text)?),
+            false => None,
+        };
+        let value = match &document {
+            Some(document) => document.value.clone(),
+            None => strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
+                .map_err(|source| LoadError::Json { name: file.name.clone(), source })?,
+        };
         let Value::Object(object) = value else {
             return Err(fault(&file.name, "data", "expected an object, such as `{\"witgate\":{\"grants\":[]}}`"));
         };
-        check(&file.name, &object)?;
+        check(&file.name, &object).map_err(|error| match &document {
+            Some(document) => document.located(error),
+            None => error,
+        })?;
         merge_apart(&mut merged, object, &file.name, "")?;
     }
     Ok(merged)
