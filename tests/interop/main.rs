@@ -11,6 +11,7 @@ mod keyed;
 mod log;
 mod objects;
 mod oidc;
+mod opa;
 mod openssl;
 mod process;
 mod pushed;

@@ -17,6 +17,7 @@ mod import_patterns;
 mod load_error;
 #[cfg(test)]
 mod mutation_tests;
+mod rules;
 mod schema;
 mod scrutiny;
 mod test;
@@ -28,5 +29,6 @@ pub use decision::{Decision, Grant, Verdict};
 pub use eval::{EvalError, MAX_CASE_BYTES, eval, render};
 pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_pattern};
 pub use load_error::LoadError;
+pub use rules::Rules;
 pub use schema::case_schema;
 pub use test::{FileCoverage, Outcome, TestReport, TestResult, test};
