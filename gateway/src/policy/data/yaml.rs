@@ -196,9 +196,12 @@ fn fault(name: &str, location: Location, detail: &str) -> LoadError {
     LoadError::Yaml { name: name.into(), line: location.line(), column: location.column(), detail: detail.into() }
 }
 
-/// The first line of the parser's report, which may show a piece of the file below it.
+/// What the parser says, without the place, which stands in front, and the piece of the file behind it.
 fn plain(report: &str) -> String {
-    report.lines().next().unwrap_or("no YAML").trim_start_matches("error: ").to_owned()
+    let line = report.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let said = line.split(" at line ").next().unwrap_or(line);
+    let ours = OUR_WORDS.iter().find(|(theirs, _)| said.starts_with(theirs)).map(|(_, ours)| *ours);
+    ours.unwrap_or(said).to_owned()
 }
 
 /// One value, with where each inside it stands.
@@ -270,6 +273,15 @@ impl<'de> Visitor<'de> for NodeVisitor {
 
 /// What YAML 1.1 reads as yes or no, and 1.2 as a text.
 const WORDS: &[&str] = &["y", "n", "yes", "no", "on", "off"];
+/// What the parser says of itself, as it reads to whoever wrote the file.
+const OUR_WORDS: &[(&str, &str)] = &[
+    ("budget breached: Anchors", "anchors and aliases are not read: write it out"),
+    ("budget breached: Aliases", "anchors and aliases are not read: write it out"),
+    ("budget breached: Documents", "expected one document, found another behind `---`"),
+    ("budget breached", "expected fewer or less deeply nested values"),
+    ("duplicate mapping key", "this key stands twice in one object"),
+    ("YAML merge keys", "merge keys (`<<`) are not read: write it out"),
+];
 /// Values of one file: as many as a file of 1 MiB can hold in lines of ten letters.
 const MAX_NODES: usize = 100_000;
 

@@ -52,7 +52,7 @@ witgate:
 #[test]
 fn what_readers_take_in_different_ways_has_to_be_quoted() {
     for word in [
-        "no", "No", "on", "OFF", "yes", "y", "012", "0x1F", "0o17", "1_000", "1.10", "1e3", ".5", ".inf", "~", "null",
+        "no", "No", "on", "OFF", "yes", "y", "012", "0x1F", "0o17", "1_000", "1.10", "1e3", ".5", "~", "null",
         "12:30",
     ] {
         for text in
@@ -85,13 +85,25 @@ fn refuses_what_stands_for_something_else() {
         "a: 1\n---\nb: 1\n",
         "a: 1\n...\n---\nb: 1\n",
         "a: [1\n",
-        "\ta: 1\n",
+        "a:\n\tb: 1\n",
         "a: 'x\n",
+        "a: .inf\n",
+        "a: .nan\n",
         "? [a]\n: 1\n",
     ] {
         let error = refused(text);
         assert!(error.starts_with("a.yaml:"), "{error}");
     }
+}
+
+#[test]
+fn a_fault_is_in_words_for_whoever_wrote_the_file() {
+    assert_eq!(refused("a: &x [1]\n"), "a.yaml:1:7: anchors and aliases are not read: write it out");
+    assert_eq!(refused("a: 1\na: 2\n"), "a.yaml:2:1: this key stands twice in one object");
+    assert_eq!(refused("a: 1\n---\nb: 1\n"), "a.yaml:2:1: expected one document, found another behind `---`");
+    assert_eq!(refused("a: !!str x\n"), "a.yaml:1:10: tags (`!…`) are not read: quote a text that begins with `!`");
+    assert_eq!(refused("a: {b: 1}\n<<: {c: 1}\n"), "a.yaml:2:1: merge keys (`<<`) are not read: write it out");
+    assert_eq!(refused("a: [1\n"), "a.yaml:1:4: unclosed bracket '['");
 }
 
 #[test]
