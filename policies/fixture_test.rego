@@ -37,3 +37,8 @@ signed := object.union(case, {"evidence": {"looked_in": [], "findings": [{
 	"source": {"name": "sha256:1"},
 	"signer": {"kind": "key", "name": "release", "keyid": "00"},
 }]}})
+
+test_the_one_is_signed_and_the_other_is_not if {
+	count(case.evidence.findings) == 0
+	count(signed.evidence.findings) == 1
+}

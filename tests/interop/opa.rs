@@ -215,7 +215,8 @@ const LISTS: &[&str] = &[
 
 fn import(name: &str) -> Value {
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version)));
-    let mut import = json!({"name": name, "track": witgate_host_hook::import_name::track(name), "kind": "instance", "items": []});
+    let mut import =
+        json!({"name": name, "track": witgate_host_hook::import_name::track(name), "kind": "instance", "items": []});
     if let Some((package, interface)) = base.split_once('/') {
         import["package"] = package.into();
         import["interface"] = interface.into();
@@ -308,8 +309,15 @@ fn questions() -> Vec<Question> {
         // The same in an emergency, and with what could be lifted exempted.
         case["break_glass"] = json!({"justification": "INC-7"});
         ask(&format!("{name}, break-glass"), case.clone(), data.clone());
-        data["witgate"]["exemptions"][0]["codes"] = json!(["no-verified-signature", "identity-mismatch", "issuer-mismatch",
-            "attestation-missing", "version-rollback", "component-too-large", "signature-too-old"]);
+        data["witgate"]["exemptions"][0]["codes"] = json!([
+            "no-verified-signature",
+            "identity-mismatch",
+            "issuer-mismatch",
+            "attestation-missing",
+            "version-rollback",
+            "component-too-large",
+            "signature-too-old"
+        ]);
         case.as_object_mut().unwrap().remove("break_glass");
         ask(&format!("{name}, exempted"), case, data);
     }
@@ -336,11 +344,14 @@ fn by_hand() -> Vec<(&'static str, &'static str, Value)> {
     };
     let revoked = json!([{"status": "rejected", "code": "revoked", "detail": "key `release`",
         "source": {"via": "referrers-api", "name": "sha256:bad"}}]);
-    let email = |value: &str| json!({"kind": "keyless", "issuer": "https://accounts.example", "claims": {},
-        "san": {"kind": "email", "value": value}});
+    let email = |value: &str| {
+        json!({"kind": "keyless", "issuer": "https://accounts.example", "claims": {},
+        "san": {"kind": "email", "value": value}})
+    };
     let attested = json!([{"references": ["*"], "signers": [{"key": "builder"}], "builder_id": "https://b.example/x",
         "source_uri": "https://github.com/acme/cart"}]);
-    let scanned = json!([{"references": ["*"], "signers": [{"key": "scanner"}], "max_severity": "low", "max_age_s": 60}]);
+    let scanned =
+        json!([{"references": ["*"], "signers": [{"key": "scanner"}], "max_severity": "low", "max_age_s": 60}]);
     let with_import = |name: &str| json!([import(name)]);
     let exemption = |change: &dyn Fn(&mut Value)| {
         let mut entry = data()["witgate"]["exemptions"][0].clone();
@@ -359,7 +370,13 @@ fn by_hand() -> Vec<(&'static str, &'static str, Value)> {
         ("another address", "/evidence/findings", finding(email("ci-x@acme.example"))),
         ("another issuer", "/evidence/findings/0/signer/issuer", json!("https://issuer.example/x")),
         ("a look-alike", "/evidence/findings/0/signer/san/value", json!("https://github.com/acme/../evil/x")),
-        ("a certificate", "/evidence/findings", finding(json!({"kind": "certificate", "authority": "own", "san": {"kind": "uri", "value": "spiffe://a/b"}}))),
+        (
+            "a certificate",
+            "/evidence/findings",
+            finding(
+                json!({"kind": "certificate", "authority": "own", "san": {"kind": "uri", "value": "spiffe://a/b"}}),
+            ),
+        ),
         ("two of one", "data/witgate/signatures/0/threshold", json!(2)),
         ("nobody", "data/witgate/signatures", json!([])),
         ("no grants", "data/witgate/grants", json!([])),
@@ -377,9 +394,21 @@ fn by_hand() -> Vec<(&'static str, &'static str, Value)> {
         ("a version with two v", old, json!("vv1.4.0")),
         ("a version of many digits", old, json!("9223372036854775808.0.0")),
         ("no version", "/artifact/annotations", json!({})),
-        ("an exemption past its time", "data/witgate/exemptions", exemption(&|entry| entry["expires"] = "2025-12-31T00:00:00Z".into())),
-        ("an exemption before its time", "data/witgate/exemptions", exemption(&|entry| entry["starts"] = "2026-01-01T00:00:01Z".into())),
-        ("a foreign exemption", "data/witgate/exemptions", exemption(&|entry| entry["scope"]["tenant"] = "other".into())),
+        (
+            "an exemption past its time",
+            "data/witgate/exemptions",
+            exemption(&|entry| entry["expires"] = "2025-12-31T00:00:00Z".into()),
+        ),
+        (
+            "an exemption before its time",
+            "data/witgate/exemptions",
+            exemption(&|entry| entry["starts"] = "2026-01-01T00:00:01Z".into()),
+        ),
+        (
+            "a foreign exemption",
+            "data/witgate/exemptions",
+            exemption(&|entry| entry["scope"]["tenant"] = "other".into()),
+        ),
         ("a self-granted exemption", "data/witgate/exemptions", exemption(&|entry| entry["approved_by"] = SHOP.into())),
         ("two exemptions", "data/witgate/exemptions", two),
         ("large", "/artifact/component/size_bytes", json!(101)),
@@ -435,8 +464,12 @@ fn leaves(value: &Value) -> Vec<String> {
     fn walk(value: &Value, at: &str, into: &mut Vec<String>) {
         let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
         match value {
-            Value::Object(fields) => fields.iter().for_each(|(name, value)| walk(value, &format!("{at}/{}", escaped(name)), into)),
-            Value::Array(items) => items.iter().enumerate().for_each(|(index, value)| walk(value, &format!("{at}/{index}"), into)),
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| walk(value, &format!("{at}/{}", escaped(name)), into))
+            }
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(index, value)| walk(value, &format!("{at}/{index}"), into))
+            }
             _ => into.push(at.to_owned()),
         }
     }

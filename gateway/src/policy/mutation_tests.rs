@@ -136,7 +136,7 @@ fn labelled() -> Sample {
     let select = json!({"matchLabels": {"team": "shop"}, "matchExpressions": [{"key": "env", "operator": "Exists"}]});
     sample.data["witgate"]["grants"][0]["selector"] = select;
     sample.data["witgate"]["grants"].as_array_mut().unwrap().push(json!({
-        "references": ["*"], "selector": {"matchLabels": {"env": "prod"}}, "links": ["db"]}));
+        "references": ["*"], "selector": {"matchLabels": {"env": "prod"}}, "config": [{"key": "size", "value": "l"}]}));
     sample
 }
 

@@ -51,10 +51,9 @@ witgate:
 
 #[test]
 fn what_readers_take_in_different_ways_has_to_be_quoted() {
-    for word in [
-        "no", "No", "on", "OFF", "yes", "y", "012", "0x1F", "0o17", "1_000", "1.10", "1e3", ".5", "~", "null",
-        "12:30",
-    ] {
+    for word in
+        ["no", "No", "on", "OFF", "yes", "y", "012", "0x1F", "0o17", "1_000", "1.10", "1e3", ".5", "~", "null", "12:30"]
+    {
         for text in
             [format!("a:\n  b: {word}\n"), format!("a:\n  b: [{word}, x]\n"), format!("a:\n  b: {word} # said\n")]
         {
