@@ -59,18 +59,27 @@ struct Question {
 #[tokio::test(flavor = "multi_thread")]
 async fn opa_decides_every_case_alike() {
     let questions = questions();
-    assert!(questions.len() >= 60, "{}", questions.len());
     let server = Server::start().await;
     let (mut differ, mut admitted, mut codes) = (Vec::new(), 0, BTreeSet::new());
     let (mut our_time, mut their_time) = (Vec::new(), Vec::new());
+    let mut decided = 0;
+    let mut current: Option<(&Value, Option<Rules>)> = None;
     for Question { name, case, data } in &questions {
-        let rules = Rules::embedded(data).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if current.as_ref().is_none_or(|(loaded, _)| *loaded != data) {
+            // What is refused when it is loaded cannot be decided.
+            let rules = Rules::embedded(data).ok();
+            if let Some(rules) = &rules {
+                server.load(&rules.data()["witgate"]).await;
+            }
+            current = Some((data, rules));
+        }
+        let Some((_, Some(rules))) = &current else { continue };
+        decided += 1;
         // The first evaluation makes the machine.
         rules.answer(case).unwrap_or_else(|error| panic!("{name}: {error}"));
         let begin = Instant::now();
         let ours = plain(rules.answer(case).unwrap());
         our_time.push(begin.elapsed());
-        server.load(&rules.data()["witgate"]).await;
         let (theirs, time) = server.answer(case).await;
         their_time.push(time);
         let theirs = plain(theirs);
@@ -83,15 +92,14 @@ async fn opa_decides_every_case_alike() {
         let reasons = [&ours["refuse"], &ours["warn"]].into_iter().filter_map(Value::as_array).flatten();
         codes.extend(reasons.map(|reason| reason["code"].as_str().unwrap().to_owned()));
     }
-    assert!(differ.is_empty(), "{} of {} differ\n{}", differ.len(), questions.len(), differ.join("\n"));
-    assert!(admitted >= 15 && admitted < questions.len(), "{admitted} of {} admitted", questions.len());
+    assert!(differ.is_empty(), "{} of {decided} differ\n{}", differ.len(), differ.join("\n"));
+    assert!(decided >= 300 && admitted >= 15 && admitted < decided, "{admitted} of {decided} admitted");
     for code in CODES {
         assert!(codes.contains(*code), "no case gives `{code}`");
     }
     println!(
-        "{} cases, {admitted} admitted, {} codes; evaluation, median: ours {:?} (in process, with the input parsed), OPA {:?} (its own \
+        "{decided} cases, {admitted} admitted, {} codes; evaluation, median: ours {:?} (in process, with the input parsed), OPA {:?} (its own \
          timer_rego_query_eval_ns, input parsed before)",
-        questions.len(),
         codes.len(),
         median(our_time),
         median(their_time),
@@ -281,7 +289,7 @@ fn data() -> Value {
         "import_rules": [{"references": ["*"], "new_imports": "refuse", "watch": ["wasi:sockets/*", "wasi:io/*"],
             "deny": ["wasi:sockets/udp", {"pattern": "wasi:http/*", "range": ">=0.2.0 <0.2.2"}], "reason": "not here"}],
         "exemptions": [{"id": "EX-1", "scope": {"tenant": "default", "environment": "prod"}, "references": ["ghcr.io/acme/*"],
-            "codes": ["version-rollback", "component-too-large"], "owner": "team-shop", "approved_by": "security",
+            "codes": ["version-rollback"], "owner": "team-shop", "approved_by": "security",
             "reason": "until the fix is out", "starts": "2025-12-01T00:00:00Z", "expires": "2026-02-01T00:00:00Z"}],
         "break_glass": [{"callers": [SHOP], "references": ["*"], "codes": ["no-verified-signature", "identity-mismatch"],
             "expires": "2026-02-01T00:00:00Z"}],
@@ -293,8 +301,8 @@ fn data() -> Value {
 fn questions() -> Vec<Question> {
     let mut questions = Vec::new();
     let mut ask = |name: &str, case: Value, data: Value| {
-        // What is no case, or is refused when it is loaded, cannot be decided.
-        if let (Ok(case), true) = (serde_json::from_value::<Case>(case), Rules::embedded(&data).is_ok()) {
+        // What is no case cannot be decided.
+        if let Ok(case) = serde_json::from_value::<Case>(case) {
             questions.push(Question { name: name.to_owned(), case, data });
         }
     };

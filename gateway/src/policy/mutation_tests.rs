@@ -79,7 +79,7 @@ fn list(
     let mut data = data();
     data["witgate"]["signatures"] = signature_list(json!({"references": ["*"], "identities": [acme(json!({}))]}));
     data["witgate"]["grants"][0]["imports"] = json!(["wasi:cli/*", "wasi:io/*", "wasi:sockets/*"]);
-    data["witgate"][list] = json!([entry]);
+    data["witgate"][list] = vec![entry].into();
     Sample { name, list, data, cases, swaps: LIST_SWAPS, held_at_load: &["starts", "expires", "codes", "range"], told }
 }
 
