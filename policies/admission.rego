@@ -5,7 +5,9 @@
 #   `refuse` is empty and every import of the component is covered by `grants.imports`. Nothing here can lift the floor.
 package witgate.admission
 
-import data.witgate.legacy
+import data.witgate.environments_of
+import data.witgate.labels
+import data.witgate.lifting
 import data.witgate.patterns
 
 # METADATA
@@ -15,18 +17,35 @@ default admit := false
 
 admit if {
 	signed
-	data.witgate.attestations.allowed
-	data.witgate.versioning.allowed
+	data.witgate.attestations.met
+	new_enough
+	within_limits
+	data.witgate.importing.allowed
+	data.witgate.separating.allowed
 	count(matching) > 0
 	count(links_not_granted) == 0
 	count(refuse) == 0
 }
 
 # METADATA
-# title: Who must have signed has, or a wasmCloud 1.x token stands in until its sunset
+# title: Who must have signed has, or a wasmCloud 1.x token stands in until its sunset, or it is lifted that nobody has
 signed if data.witgate.signing.allowed
 
 signed if data.witgate.legacy.allowed
+
+signed if lifting.met(data.witgate.lifting.signature_reasons)
+
+# METADATA
+# title: It is as new as it must be, or it is lifted that it is not
+new_enough if data.witgate.versioning.allowed
+
+new_enough if lifting.met(data.witgate.versioning.refuse)
+
+# METADATA
+# title: It is as small and as lately signed as it must be, or it is lifted that it is not
+within_limits if data.witgate.limiting.allowed
+
+within_limits if lifting.met(data.witgate.limiting.refuse)
 
 # METADATA
 # title: The patterns of the caller
@@ -61,7 +80,26 @@ named contains index if {
 	pattern in known
 	some reference in rule.references
 	reference in covering
+	environments_of.here(rule)
+	is_selected(rule)
 }
+
+named contains index if {
+	count(data.witgate.callers) > 0
+	covering := data.witgate.signing.reference_patterns
+	some index, rule in data.witgate.grants
+	not "callers" in object.keys(rule)
+	some reference in rule.references
+	reference in covering
+	environments_of.here(rule)
+	labels.selects(rule.selector)
+}
+
+# METADATA
+# title: Whether a rule that names the caller also selects it, where it selects at all
+is_selected(rule) if not "selector" in object.keys(rule)
+
+is_selected(rule) if labels.selects(rule.selector)
 
 # METADATA
 # title: The grant rules that apply
@@ -135,20 +173,37 @@ links_not_granted contains link if {
 }
 
 refuse contains reason if {
-	some reason in data.witgate.signing.refuse
-	not legacy.lifts(reason)
+	some reason in data.witgate.lifting.signature_reasons
+	not reason in data.witgate.lifting.lifted
 }
 
-refuse contains reason if some reason in data.witgate.legacy.refuse
+refuse contains reason if {
+	some reason in data.witgate.attestations.refuse
+	not reason in data.witgate.lifting.lifted
+}
 
-refuse contains reason if some reason in data.witgate.attestations.refuse
-refuse contains reason if some reason in data.witgate.versioning.refuse
+refuse contains reason if {
+	some reason in data.witgate.versioning.refuse
+	not reason in data.witgate.lifting.lifted
+}
+
+refuse contains reason if {
+	some reason in data.witgate.limiting.refuse
+	not reason in data.witgate.lifting.lifted
+}
+
+refuse contains reason if some reason in data.witgate.importing.refuse
+refuse contains reason if some reason in data.witgate.separating.refuse
+refuse contains reason if some reason in data.witgate.exempting.refuse
+refuse contains reason if some reason in data.witgate.emergency.refuse
 
 # METADATA
 # title: Somebody signed whom the revocation list names
-# description: Told where nobody else who must have signed has. The first of them is enough, the evidence names each.
+# description: |
+#   Told where nobody else who must have signed has, or where it is lifted that an attestation is missing. The first of them is
+#   enough, the evidence names each.
 refuse contains reason if {
-	not data.witgate.signing.allowed
+	leans_on_what_is_missing
 	revoked := [finding |
 		some finding in input.evidence.findings
 		finding.status == "rejected"
@@ -161,6 +216,13 @@ refuse contains reason if {
 		"detail": revoked[0].detail,
 		"hint": "sign it with another key or identity; never take an entry out of the list to get through",
 	}
+}
+
+leans_on_what_is_missing if not data.witgate.signing.allowed
+
+leans_on_what_is_missing if {
+	some reason in data.witgate.lifting.lifted
+	reason.code == "attestation-missing"
 }
 
 # METADATA
@@ -218,4 +280,7 @@ warn contains reason if {
 }
 
 warn contains reason if some reason in data.witgate.legacy.warn
+warn contains reason if some reason in data.witgate.importing.warn
+warn contains reason if some reason in data.witgate.exempting.warn
+warn contains reason if some reason in data.witgate.emergency.warn
 warn contains reason if some reason in data.witgate.claims.warn

@@ -5,6 +5,8 @@
 #   for and absent refuses. Rules of other packages are written in full: by an import, the whole package would be evaluated.
 package witgate.attestations
 
+import data.witgate.lifting
+
 # METADATA
 # title: Whether everything is attested that must be
 default allowed := false
@@ -15,6 +17,33 @@ allowed if {
 	data.witgate.scanning.allowed
 	data.witgate.verifying.allowed
 }
+
+# METADATA
+# title: Whether everything is attested that must be, but for what is lifted
+default met := false
+
+met if {
+	built
+	listed
+	scanned
+	verified
+}
+
+built if data.witgate.building.allowed
+
+built if lifting.met(data.witgate.building.refuse)
+
+listed if data.witgate.sbom.allowed
+
+listed if lifting.met(data.witgate.sbom.refuse)
+
+scanned if data.witgate.scanning.allowed
+
+scanned if lifting.met(data.witgate.scanning.refuse)
+
+verified if data.witgate.verifying.allowed
+
+verified if lifting.met(data.witgate.verifying.refuse)
 
 # METADATA
 # title: Why not

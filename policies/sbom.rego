@@ -7,6 +7,7 @@
 package witgate.sbom
 
 import data.witgate.attested
+import data.witgate.ranges
 
 # METADATA
 # title: The entries that speak about this reference, by their index
@@ -90,57 +91,15 @@ is_banned_version(ban, item) if item.version in ban.versions
 
 is_banned_version(ban, item) if {
 	some range in ban.versions
-	is_range(range)
-	not semver.is_valid(plain(item.version))
+	ranges.is_range(range)
+	not ranges.valid(ranges.plain(item.version))
 }
 
 is_banned_version(ban, item) if {
 	some range in ban.versions
-	is_range(range)
-	some version in forms(item.version)
-	in_range(version, range)
-}
-
-is_range(text) if startswith(text, "<")
-
-is_range(text) if startswith(text, ">")
-
-# METADATA
-# title: A version in front of its build, without the `v` that some write
-plain(version) := trim_prefix(split(version, "+")[0], "v")
-
-# METADATA
-# title: A version as it is, and as the release that its pre-release becomes
-# description: |
-#   `1.2.3-1ubuntu2` is later than `1.2.3` for Debian and earlier for semver, so both are compared.
-forms(version) := {plain(version), split(plain(version), "-")[0]}
-
-in_range(version, range) if {
-	semver.is_valid(version)
-	bounds := split(range, " ")
-	count([bound | some bound in bounds; meets(version, bound)]) == count(bounds)
-}
-
-meets(version, bound) if {
-	startswith(bound, ">=")
-	semver.compare(version, substring(bound, 2, -1)) >= 0
-}
-
-meets(version, bound) if {
-	startswith(bound, "<=")
-	semver.compare(version, substring(bound, 2, -1)) <= 0
-}
-
-meets(version, bound) if {
-	startswith(bound, ">")
-	not startswith(bound, ">=")
-	semver.compare(version, substring(bound, 1, -1)) > 0
-}
-
-meets(version, bound) if {
-	startswith(bound, "<")
-	not startswith(bound, "<=")
-	semver.compare(version, substring(bound, 1, -1)) < 0
+	ranges.is_range(range)
+	some version in ranges.forms(item.version)
+	ranges.holds(version, range)
 }
 
 versions_text(ban) := concat(" or ", ban.versions)

@@ -6,6 +6,7 @@
 #   verified findings are looked at.
 package witgate.signing
 
+import data.witgate.environments_of
 import data.witgate.patterns
 
 # METADATA
@@ -23,6 +24,7 @@ matching contains index if {
 	some index, entry in data.witgate.signatures
 	some pattern in entry.references
 	pattern in covering
+	environments_of.here(entry)
 }
 
 # METADATA

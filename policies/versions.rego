@@ -6,6 +6,8 @@
 #   which the signed digest covers. Every entry that covers the reference has to be met; without one anything goes.
 package witgate.versioning
 
+import data.witgate.ranges
+
 # METADATA
 # title: The entries that speak about this reference, by their index
 matching contains index if {
@@ -20,9 +22,7 @@ matching contains index if {
 # description: Undefined where it says none, or something that is no semantic version.
 version := text if {
 	text := trim_prefix(input.artifact.annotations["org.opencontainers.image.version"], "v")
-	# OPA takes `v1.4.0` for a version, too; two of them are none for anybody.
-	not startswith(text, "v")
-	semver.is_valid(text)
+	ranges.valid(text)
 }
 
 # METADATA

@@ -187,6 +187,26 @@ codes! {
     LEGACY_SUNSET = "legacy-sunset";
     /// An older version than policy's minimum.
     VERSION_ROLLBACK = "version-rollback";
+    /// The component is larger than policy's limit.
+    COMPONENT_TOO_LARGE = "component-too-large";
+    /// Too few who must have signed are known to have done so lately.
+    SIGNATURE_TOO_OLD = "signature-too-old";
+    /// The component imports what policy denies to everybody.
+    IMPORT_DENIED = "import-denied";
+    /// This release imports what the one admitted before did not.
+    IMPORT_NEW = "import-new";
+    /// The reference or the caller belongs to another environment.
+    ENVIRONMENT_MISMATCH = "environment-mismatch";
+    /// A warning: an exemption lifts a reason.
+    EXEMPTED = "exempted";
+    /// An exemption would have lifted a reason, before or after its time.
+    EXEMPTION_EXPIRED = "exemption-expired";
+    /// An exemption would have lifted a reason, and is foreign, self-granted, incomplete, or one of two.
+    EXEMPTION_INVALID = "exemption-invalid";
+    /// A warning: somebody was let past in an emergency.
+    BREAK_GLASS = "break-glass";
+    /// Somebody asked to be let past, and no rule lets it.
+    BREAK_GLASS_DENIED = "break-glass-denied";
     /// The component imports what the caller was not granted.
     IMPORT_NOT_GRANTED = "import-not-granted";
     /// The caller asked for a link that policy does not grant.

@@ -5,15 +5,15 @@ cd "$(dirname "$0")/../.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$HOME/.cache/witgate-target}"
 export CARGO_INCREMENTAL=0
 
-# Pins: Sigstore's programs here; python's, Node's, wash's and nats-server's in python/requirements.txt, sigstore-js's in
+# Pins: Sigstore's programs and OPA here; python's, Node's, wash's and nats-server's in python/requirements.txt, sigstore-js's in
 # js/package-lock.json, wascap's in wascap/Cargo.lock, the log reader's in tlog/go.sum. The rest is Debian 12's.
 cosign_version=v3.1.3
+opa_version=v1.22.4
 fulcio_version=v1.8.8
 ct_version=v0.1.1
 rekor_version=v2.3.0
 tsa_version=v2.1.2
 versitygw_version=v1.0.14
-opa_version=v1.22.4
 go_needed=1.26
 
 # clang and wasi-libc make a component; docker-registry, skopeo and containerd speak OCI.
@@ -69,11 +69,11 @@ go_tool() {
 }
 versitygw="$(go_tool versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw)"
 cosign="$(go_tool cosign "$cosign_version" github.com/sigstore/cosign/v3/cmd/cosign)"
+opa="$(go_tool opa "$opa_version" github.com/open-policy-agent/opa)"
 fulcio="$(go_tool fulcio "$fulcio_version" github.com/sigstore/fulcio)"
 ct="$(go_tool tesseract "$ct_version" github.com/transparency-dev/tesseract/cmd/tesseract/posix)"
 rekor="$(go_tool rekor "$rekor_version" github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix)"
 tsa="$(go_tool tsa "$tsa_version" github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server)"
-opa="$(go_tool opa "$opa_version" github.com/open-policy-agent/opa)"
 (cd tests/interop/tlog && go build -o "$tools/tlog" .)
 
 wascap=(--manifest-path tests/interop/wascap/Cargo.toml --locked)
@@ -93,12 +93,12 @@ export WITGATE_INTEROP_NATS_SERVER="$venv/bin/nats-server"
 export WITGATE_INTEROP_NODE="${node[0]}/bin/node"
 export WITGATE_INTEROP_NODE_MODULES="$js/node_modules"
 export WITGATE_INTEROP_COSIGN="$cosign/cosign"
+export WITGATE_INTEROP_OPA="$opa/opa"
 export WITGATE_INTEROP_FULCIO="$fulcio/fulcio"
 export WITGATE_INTEROP_CT="$ct/posix"
 export WITGATE_INTEROP_REKOR="$rekor/posix"
 export WITGATE_INTEROP_TSA="$tsa/timestamp-server"
 export WITGATE_INTEROP_VERSITYGW="$versitygw/versitygw"
-export WITGATE_INTEROP_OPA="$opa/opa"
 export WITGATE_INTEROP_TLOG="$tools/tlog"
 export WITGATE_INTEROP_WASCAP="$tools/wascap/debug/wascap-peer"
 export WITGATE_INTEROP_WASCAP_PACKAGE="$wascap_package"

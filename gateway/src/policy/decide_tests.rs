@@ -16,7 +16,7 @@ pub(in crate::policy) const SHOP: &str = "spiffe://prod.example/ns/shop";
 pub(in crate::policy) const GITHUB: &str = "https://token.actions.githubusercontent.com";
 pub(in crate::policy) const WORKFLOW: &str = "https://github.com/acme/cart/.github/workflows/release.yml@refs/tags/v1";
 
-fn import(name: &str) -> Extern {
+pub(in crate::policy) fn import(name: &str) -> Extern {
     let (base, version) = name.split_once('@').map_or((name, None), |(base, version)| (base, Some(version.to_owned())));
     let (package, interface) = base.split_once('/').unzip();
     Extern {

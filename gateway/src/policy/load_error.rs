@@ -97,12 +97,16 @@ pub enum LoadError {
         source: StrictJsonError,
     },
     /// A data file is no YAML that can be read in one way only.
-    #[error("cannot read the data of `{name}`{report}")]
+    #[error("{name}:{line}:{column}: {detail}")]
     Yaml {
         /// The file.
         name: String,
-        /// Where and why, beginning with a line feed.
-        report: String,
+        /// The line, from 1; 0 where none can be told.
+        line: u64,
+        /// The column, from 1; 0 where none can be told.
+        column: u64,
+        /// What was expected and found.
+        detail: String,
     },
     /// A data document says something that no rule reads, or that can match nobody by mistake.
     #[error("{name}: `{at}`: {detail}")]

@@ -11,6 +11,8 @@ mod decision;
 mod early;
 mod engine;
 mod eval;
+#[cfg(test)]
+mod exempted_tests;
 mod floor;
 mod identity_pattern;
 mod import_patterns;
@@ -19,7 +21,7 @@ mod kept;
 mod load_error;
 #[cfg(test)]
 mod mutation_tests;
-mod oracle;
+mod rules;
 mod schema;
 mod scrutiny;
 mod test;
@@ -38,6 +40,6 @@ pub use identity_pattern::{IdentityPattern, PatternError, SubjectKind, identity_
 pub use in_force::{InForce, Next};
 pub use kept::Kept;
 pub use load_error::LoadError;
-pub use oracle::Rules;
+pub use rules::Rules;
 pub use schema::case_schema;
 pub use test::{Outcome, TestReport, TestResult, test};

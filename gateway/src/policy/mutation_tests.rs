@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::Policy;
 use super::data::identity::CLAIMS;
-use super::decide::tests::{GITHUB, SHOP, WORKFLOW, case, data, native_case};
+use super::decide::tests::{GITHUB, SHOP, WORKFLOW, case, data, import, native_case};
 use crate::case::{Case, Grants, VerdictWord};
+use crate::reason::Reason;
 
 const FLOW: &str = ".github/workflows/release.yml";
 const SITE_SWAPS: &[(&str, &str)] = &[("github-hosted", "self-hosted"), (FLOW, ".github/workflows/other.yml")];
@@ -15,6 +16,8 @@ const SITE_SWAPS: &[(&str, &str)] = &[("github-hosted", "self-hosted"), (FLOW, "
 /// One sample of a list's data with cases that it tells apart. A new list adds samples to [`samples`].
 struct Sample {
     name: &'static str,
+    /// Whose fields are changed.
+    list: &'static str,
     data: Value,
     /// The data admits the first of them.
     cases: Vec<Case>,
@@ -22,12 +25,15 @@ struct Sample {
     swaps: &'static [(&'static str, &'static str)],
     /// Fields whose every other value is refused at load: what they say is read by the check itself.
     held_at_load: &'static [&'static str],
+    /// Fields that change only what the answer tells.
+    told: &'static [&'static str],
 }
 
 /// At least one sample for every field of every list.
 fn samples() -> Vec<Sample> {
     let mut samples = vec![grants()];
     samples.extend(signatures());
+    samples.extend(lists());
     samples
 }
 
@@ -41,7 +47,193 @@ fn grants() -> Sample {
     let mut data = data();
     data["witgate"]["grants"][0]["native"] = true.into();
     data["witgate"]["signatures"] = signature_list(json!({"references": ["*"], "identities": [acme(json!({}))]}));
-    Sample { name: "grants", data, cases, swaps: &[("local", "spiffe://other.example/x")], held_at_load: &[] }
+    data["witgate"]["grants"][0]["environments"] = json!(["default"]);
+    cases.push(elsewhere());
+    let swaps = &[("local", "spiffe://other.example/x")];
+    Sample { name: "grants", list: "grants", data, cases, swaps, held_at_load: &[], told: &[] }
+}
+
+/// A case of another environment, which is admitted where an entry forgets to say which one it is about.
+fn elsewhere() -> Case {
+    let mut case = case();
+    case.scope.environment = "dev".into();
+    case
+}
+
+/// The case of a caller of its own.
+fn of(caller: &str) -> Case {
+    let mut case = case();
+    case.caller.id = format!("spiffe://prod.example/ns/{caller}");
+    case.host.clone_from(&case.caller.id);
+    case
+}
+
+/// `list` of one entry over data that admits the first of `cases` with it.
+fn list(
+    name: &'static str,
+    list: &'static str,
+    entry: Value,
+    cases: Vec<Case>,
+    told: &'static [&'static str],
+) -> Sample {
+    let mut data = data();
+    data["witgate"]["signatures"] = signature_list(json!({"references": ["*"], "identities": [acme(json!({}))]}));
+    data["witgate"]["grants"][0]["imports"] = json!(["wasi:cli/*", "wasi:io/*", "wasi:sockets/*"]);
+    data["witgate"][list] = vec![entry].into();
+    Sample { name, list, data, cases, swaps: LIST_SWAPS, held_at_load: &["starts", "expires", "codes", "range"], told }
+}
+
+const LIST_SWAPS: &[(&str, &str)] = &[
+    ("In", "NotIn"),
+    ("NotIn", "In"),
+    ("Exists", "DoesNotExist"),
+    ("DoesNotExist", "Exists"),
+    ("refuse", "warn"),
+    ("no-verified-signature", "version-rollback"),
+    (">=0.2.0 <0.3.0", ">=0.3.0 <0.4.0"),
+    ("2025-12-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+    ("2026-02-01T00:00:00Z", "2025-12-31T00:00:00Z"),
+];
+
+fn lists() -> Vec<Sample> {
+    vec![selected(), labelled(), let_past_for_a_time(), let_past(), limited(), separated(), denied(), compared()]
+}
+
+/// Grants for whom labels select: each other caller differs in one of them.
+fn selected() -> Sample {
+    let names = ["good", "team", "env", "zone", "tier", "frozen"];
+    let callers: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let mut labels = json!({"team": "shop", "env": "prod", "zone": "a", "tier": "1"});
+            match *name {
+                "team" | "env" => labels[name] = "other".into(),
+                "zone" => labels["zone"] = "b".into(),
+                "tier" => drop(labels.as_object_mut().unwrap().remove("tier")),
+                "frozen" => labels["frozen"] = "1".into(),
+                _ => {}
+            }
+            json!({"callers": [format!("spiffe://prod.example/ns/{name}")], "labels": labels})
+        })
+        .collect();
+    let grant = json!({"references": ["ghcr.io/acme/cart"], "imports": ["wasi:cli/*@0.2", "wasi:io/*@0.2"], "selector": {
+        "matchLabels": {"team": "shop"},
+        "matchExpressions": [
+            {"key": "env", "operator": "In", "values": ["prod"]},
+            {"key": "zone", "operator": "NotIn", "values": ["b"]},
+            {"key": "tier", "operator": "Exists"},
+            {"key": "frozen", "operator": "DoesNotExist"},
+        ],
+    }});
+    let mut sample = list("a selector", "grants", grant, names.iter().map(|name| of(name)).collect(), &[]);
+    sample.data["witgate"]["callers"] = callers.into();
+    sample
+}
+
+fn labelled() -> Sample {
+    let entry = json!({"callers": ["spiffe://prod.example/ns/*"], "labels": {"team": "shop", "env": "prod"}});
+    let mut sample = list("labels", "callers", entry, vec![case()], &[]);
+    let select = json!({"matchLabels": {"team": "shop"}, "matchExpressions": [{"key": "env", "operator": "Exists"}]});
+    sample.data["witgate"]["grants"][0]["selector"] = select;
+    sample.data["witgate"]["grants"].as_array_mut().unwrap().push(json!({
+        "references": ["*"], "selector": {"matchLabels": {"env": "prod"}}, "config": [{"key": "size", "value": "l"}]}));
+    sample
+}
+
+fn unsigned(mut case: Case) -> Case {
+    case.evidence.findings.clear();
+    case
+}
+
+fn let_past_for_a_time() -> Sample {
+    let entry = json!({"id": "EX-acme", "scope": {"tenant": "default", "environment": "default"},
+        "references": ["ghcr.io/acme/*"], "callers": [SHOP], "codes": ["no-verified-signature"], "owner": "acme",
+        "approved_by": "ci", "reason": "value", "starts": "2025-12-01T00:00:00Z", "expires": "2026-02-01T00:00:00Z"});
+    let cases = vec![unsigned(case()), unsigned(of("other"))];
+    list("an exemption", "exemptions", entry, cases, &["id", "owner", "approved_by", "reason"])
+}
+
+fn let_past() -> Sample {
+    let entry = json!({"references": ["ghcr.io/acme/*"], "callers": [SHOP], "codes": ["no-verified-signature"],
+        "environments": ["default"], "starts": "2025-12-01T00:00:00Z", "expires": "2026-02-01T00:00:00Z"});
+    let asks = |mut case: Case| {
+        case.break_glass = Some(crate::case::BreakGlass { justification: "INC-7".into() });
+        unsigned(case)
+    };
+    // Without a start, the end may be 90 days from now at most: the case is early enough to see the difference.
+    let mut early = asks(case());
+    early.time = "2025-11-20T00:00:00Z".parse().unwrap();
+    list("break-glass", "break_glass", entry, vec![asks(case()), asks(elsewhere()), early], &[])
+}
+
+fn limited() -> Sample {
+    let entry = json!({"references": ["ghcr.io/acme/*"], "environments": ["default"], "max_component_bytes": 9,
+        "max_signature_age_s": 60});
+    let signed = |mut case: Case, time: &str| {
+        let Some(crate::case::Finding::Verified(finding)) = case.evidence.findings.first_mut() else { unreachable!() };
+        finding.times = vec![time.parse().unwrap()];
+        case
+    };
+    let good = "2025-12-31T23:59:00Z";
+    let large = |bytes| {
+        let mut case = signed(case(), good);
+        case.artifact.component.as_mut().unwrap().size_bytes = bytes;
+        case
+    };
+    let cases = vec![
+        signed(case(), good),
+        large(10),
+        signed(case(), "2025-12-31T23:58:59Z"),
+        signed(elsewhere(), "2025-01-01T00:00:00Z"),
+        case(),
+    ];
+    list("limits", "limits", entry, cases, &[])
+}
+
+fn separated() -> Sample {
+    let entry = json!({"environment": "default", "references": ["ghcr.io/acme/*"], "callers": [SHOP]});
+    let mut other = case();
+    other.reference.repository = "other/cart".into();
+    let mut sample = list("environments", "environments", entry, vec![case(), of("other"), other], &[]);
+    sample.data["witgate"]["grants"][0]["references"] = json!(["*"]);
+    sample
+}
+
+fn importing(name: &str, mut case: Case) -> Case {
+    let crate::case::Surface::Component(world) = &mut case.surface else { unreachable!("a component") };
+    world.imports.push(import(name));
+    case
+}
+
+fn denied() -> Sample {
+    let entry = json!({"references": ["ghcr.io/acme/*"], "callers": [SHOP], "environments": ["default"], "reason": "value",
+        "deny": ["wasi:sockets/udp", {"pattern": "wasi:sockets/tcp", "range": ">=0.2.0 <0.3.0"}]});
+    let tcp = "wasi:sockets/tcp@0.2.3";
+    let cases = vec![
+        case(),
+        importing(tcp, case()),
+        importing("wasi:sockets/tcp@0.3.1", case()),
+        importing("wasi:sockets/udp@0.2.3", case()),
+        importing(tcp, of("other")),
+        importing(tcp, elsewhere()),
+    ];
+    list("denied imports", "import_rules", entry, cases, &["reason"])
+}
+
+fn compared() -> Sample {
+    let entry = json!({"references": ["ghcr.io/acme/*"], "new_imports": "refuse", "watch": ["wasi:sockets/*"]});
+    let after = |mut case: Case, imports: &[&str]| {
+        case.previous = Some(crate::case::Previous {
+            decision: uuid::Uuid::nil(),
+            time: "2025-12-01T00:00:00Z".parse().unwrap(),
+            artifact: crate::case::Digest::of(b"before"),
+            version: None,
+            imports: imports.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        case
+    };
+    let cases = vec![case(), after(case(), &[]), after(importing("wasi:sockets/tcp@0.2.3", case()), &[])];
+    list("new imports", "import_rules", entry, cases, &[])
 }
 
 fn signatures() -> Vec<Sample> {
@@ -83,6 +275,11 @@ fn signatures() -> Vec<Sample> {
     let quorum = json!({"references": ["ghcr.io/acme/*"], "threshold": 2, "about": "artifact",
         "identities": [{"key": "a"}, {"key": "b"}, {"key": "c"}]});
     let pairs: [&[Value]; 3] = [&[key("a"), key("b")], &[key("b"), key("c")], &[key("a"), key("c")]];
+    let entry = json!({"references": ["ghcr.io/acme/*"], "environments": ["default"], "identities": [{"key": "a"}]});
+    let mut here = sample("a signature's environments", entry, &[&[key("a")]], &[], &[]);
+    let mut there = here.cases[0].clone();
+    there.scope.environment = "dev".into();
+    here.cases.push(there);
     vec![
         alone("claims", acme(json!({"claims": claims, "trust": "public"})), keyless(uri(WORKFLOW), &claims), &["kind"]),
         alone(
@@ -125,6 +322,7 @@ fn signatures() -> Vec<Sample> {
             json!({"subjectRegExp": "spiffe://prod.example/ci/.*", "subjectType": "spiffe"}),
         ),
         sample("a quorum", quorum, &pairs, &[("artifact", "artifact-or-index")], &[]),
+        here,
     ]
 }
 
@@ -178,23 +376,26 @@ fn sample(
         // What is no case any more (another kind, another status) cannot be decided.
         cases.extend(others.into_iter().filter_map(|other| serde_json::from_value::<Case>(other).ok()));
     }
-    Sample { name, data, cases, swaps, held_at_load }
+    Sample { name, list: "signatures", data, cases, swaps, held_at_load, told: &[] }
 }
 
-type Answer = (VerdictWord, Option<Grants>);
+/// What was decided, and what was told.
+type Answer = ((VerdictWord, Option<Grants>), Vec<Reason>, Vec<Reason>);
 
 impl Sample {
     fn answers(&self, policy: &Policy) -> impl Iterator<Item = Answer> {
         self.cases.iter().map(|case| {
             let facts = policy.decide(case).unwrap().facts().clone();
-            (facts.verdict, facts.grants)
+            ((facts.verdict, facts.grants), facts.reasons, facts.warnings)
         })
     }
 
     /// Whether every case is answered as `before` over other data; none where that is refused at load.
-    fn is_answered_so(&self, data: &Value, before: &[Answer]) -> Option<bool> {
+    fn is_answered_so(&self, pointer: &str, data: &Value, before: &[Answer]) -> Option<bool> {
         let policy = Policy::embedded(data).ok()?;
-        Some(self.answers(&policy).eq(before.iter().cloned()))
+        let is_told = self.told.iter().any(|field| pointer.ends_with(&format!("/{field}")));
+        let same = |(now, before): (Answer, &Answer)| if is_told { now == *before } else { now.0 == before.0 };
+        Some(self.answers(&policy).zip(before).all(same))
     }
 
     /// Other values for the one at `pointer`.
@@ -222,7 +423,7 @@ impl Sample {
 }
 
 /// The samples by what they are about, so that a rule that is no longer read fails one test and not all of them.
-const GROUPS: [(&str, &[&str]); 7] = [
+const GROUPS: [(&str, &[&str]); 12] = [
     ("grants", &["grants"]),
     ("claims", &["claims"]),
     ("cosign", &["cosign's names"]),
@@ -232,7 +433,12 @@ const GROUPS: [(&str, &[&str]); 7] = [
         "certificates",
         &["a certificate's exact subject", "a certificate", "a certificate's san", "a certificate's pattern"],
     ),
-    ("quorums", &["a quorum"]),
+    ("quorums", &["a quorum", "a signature's environments"]),
+    ("selectors", &["a selector", "labels"]),
+    ("exemptions", &["an exemption", "break-glass"]),
+    ("limits", &["limits"]),
+    ("environments", &["environments"]),
+    ("imports", &["denied imports", "new imports"]),
 ];
 
 #[test]
@@ -271,6 +477,31 @@ fn a8_1_every_field_of_a_quorum_changes_some_verdict() {
 }
 
 #[test]
+fn a8_1_every_field_of_a_selector_changes_some_verdict() {
+    assert_every_field_changes_some_verdict("selectors");
+}
+
+#[test]
+fn a8_1_every_field_of_what_is_let_past_changes_some_answer() {
+    assert_every_field_changes_some_verdict("exemptions");
+}
+
+#[test]
+fn a8_1_every_limit_changes_some_verdict() {
+    assert_every_field_changes_some_verdict("limits");
+}
+
+#[test]
+fn a8_1_every_field_of_an_environment_changes_some_verdict() {
+    assert_every_field_changes_some_verdict("environments");
+}
+
+#[test]
+fn a8_1_every_field_of_an_import_rule_changes_some_answer() {
+    assert_every_field_changes_some_verdict("imports");
+}
+
+#[test]
 fn a8_1_every_sample_is_in_a_group() {
     let grouped: BTreeSet<_> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     let names: BTreeSet<_> = samples().iter().map(|sample| sample.name).collect();
@@ -289,23 +520,23 @@ fn faults(sample: Sample) -> Vec<String> {
     let mut faults = Vec::new();
     let policy = Policy::embedded(&sample.data).unwrap_or_else(|error| panic!("{}: {error}", sample.name));
     let before = sample.answers(&policy).collect::<Vec<_>>();
-    if before[0].0 != VerdictWord::Admit {
+    if before[0].0.0 != VerdictWord::Admit {
         return vec![format!("{}: {:?}", sample.name, policy.decide(&sample.cases[0]).unwrap().facts().reasons)];
     }
-    let list = if sample.name == "grants" { "/witgate/grants" } else { "/witgate/signatures" };
+    let list = format!("/witgate/{}", sample.list);
     let mut pointers = Vec::new();
-    places(sample.data.pointer(list).unwrap(), list, &mut pointers);
+    places(sample.data.pointer(&list).unwrap(), &list, &mut pointers);
     for pointer in pointers {
         let field = pointer.rsplit('/').next().unwrap();
         let mut fault = |what: &str| faults.push(format!("{}: `{pointer}` {what}", sample.name));
-        if sample.is_answered_so(&removed(&sample.data, &pointer), &before) == Some(true) {
+        if sample.is_answered_so(&pointer, &removed(&sample.data, &pointer), &before) == Some(true) {
             fault("removed: nothing reads it");
         }
         let mut taken = 0;
         for other in sample.others(&pointer) {
             let mut data = sample.data.clone();
             *data.pointer_mut(&pointer).unwrap() = other.clone();
-            if let Some(same) = sample.is_answered_so(&data, &before) {
+            if let Some(same) = sample.is_answered_so(&pointer, &data, &before) {
                 taken += 1;
                 if same {
                     fault(&format!("changed to {other}: nothing reads it"));
@@ -339,7 +570,8 @@ fn a8_1_every_field_of_the_data_stands_in_a_sample() {
             if let Some((_, names)) = error.split_once("unknown field `zz`, expected") {
                 known.entry(place).or_default().extend(names.split('`').skip(1).step_by(2).map(str::to_owned));
             } else {
-                assert!(place.ends_with("/claims"), "{place}: {error}");
+                let is_open = ["/claims", "/labels", "/matchLabels"].iter().any(|end| place.ends_with(end));
+                assert!(is_open, "{place}: {error}");
             }
         }
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::identity::Identity;
-use super::text::{REFERENCE, each, expect, is_plain, is_reference_pattern};
+use super::text::{REFERENCE, each, expect, is_line, is_plain, is_range, is_reference_pattern};
 use super::{fault, read};
 use crate::case::attested::Severity;
 use crate::policy::LoadError;
@@ -164,7 +164,7 @@ impl VulnerabilityEntry {
             )?;
             expect(is_line(&ignore.reason), name, &format!("{at}.reason"), &ignore.reason, "why, on one line")?;
             let wanted = "a time such as `2026-12-31T00:00:00Z`, before 2200";
-            expect(is_time(&ignore.until), name, &format!("{at}.until"), &ignore.until, wanted)?;
+            expect(is_until(&ignore.until), name, &format!("{at}.until"), &ignore.until, wanted)?;
         }
         match &self.vex {
             Some(vex) => check_signers(name, &format!("{at}.vex"), &vex.signers),
@@ -227,11 +227,6 @@ fn check_signers(name: &str, at: &str, signers: &[Identity]) -> Result<(), LoadE
         .try_for_each(|(index, signer)| signer.rewritten(name, &format!("{at}.signers[{index}]")).map(drop))
 }
 
-/// One line of printable text.
-fn is_line(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= MAX_LINE_BYTES && !text.chars().any(char::is_control)
-}
-
 fn is_repository(text: &str) -> bool {
     let path = text.split_once("://").map_or("", |(_, path)| path);
     is_plain(text) && path.contains('/') && !text.starts_with("git+") && !text.contains('@') && !text.ends_with('/')
@@ -257,42 +252,18 @@ fn is_purl(text: &str) -> bool {
 
 /// A version, or bounds with one blank between them, each with a semantic version behind it.
 fn is_version(text: &str) -> bool {
-    let is_bound = |bound: &str| {
-        let version = bound.trim_start_matches(['<', '>']).trim_start_matches('=');
-        let sign = bound.len() - version.len();
-        let sign = bound.get(..sign).unwrap_or_default();
-        ["<", "<=", ">", ">="].contains(&sign) && is_semver(version)
-    };
     match text.starts_with(['<', '>']) {
-        true => text.len() <= MAX_LINE_BYTES && text.split(' ').all(is_bound),
+        true => is_range(text),
         false => is_plain(text) && !text.starts_with('='),
     }
 }
 
-/// `1.2.3`, perhaps with a pre-release; a build has no place in an order.
-fn is_semver(text: &str) -> bool {
-    let (release, pre) = text.split_once('-').map_or((text, None), |(release, pre)| (release, Some(pre)));
-    let number =
-        |part: &str| part.parse::<u64>().is_ok() && !part.starts_with('+') && (part == "0" || !part.starts_with('0'));
-    let identifier = |part: &str| {
-        let digits = part.bytes().all(|b| b.is_ascii_digit());
-        !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && (!digits || part == "0" || !part.starts_with('0'))
-    };
-    release.split('.').count() == 3
-        && release.split('.').all(number)
-        && pre.is_none_or(|pre| pre.split('.').all(identifier))
-}
-
-fn is_time(text: &str) -> bool {
+fn is_until(text: &str) -> bool {
     text.parse::<crate::case::Timestamp>().is_ok_and(|time| (0..LATEST_S).contains(&time.as_second()))
         && text.ends_with('Z')
         && text.contains('T')
 }
 
-/// The longest line of text, in bytes.
-const MAX_LINE_BYTES: usize = 512;
 /// Past what age no limit makes sense, in seconds: 10 years.
 const MAX_AGE_S: u64 = 10 * 365 * 24 * 60 * 60;
 /// 2200-01-01T00:00:00Z, in seconds: rules count in nanoseconds, which end in 2262.

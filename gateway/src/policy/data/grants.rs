@@ -1,9 +1,13 @@
 //! The list `grants`: who may run which references with what.
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::fault;
-use super::text::{CALLER, REFERENCE, each, expect, is_caller_pattern, is_plain, is_reference_pattern};
+use super::callers::Selector;
+use super::text::{
+    CALLER, REFERENCE, check_environments, each, expect, is_caller_pattern, is_plain, is_reference_pattern,
+};
+use super::{fault, read};
 use crate::policy::LoadError;
 use crate::policy::import_patterns::is_pattern;
 
@@ -11,8 +15,13 @@ use crate::policy::import_patterns::is_pattern;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GrantRule {
-    callers: Vec<String>,
+    #[serde(default, deserialize_with = "crate::strict_json::not_null")]
+    callers: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "crate::strict_json::not_null")]
+    selector: Option<Value>,
     references: Vec<String>,
+    #[serde(default, deserialize_with = "crate::strict_json::not_null")]
+    environments: Option<Vec<String>>,
     #[serde(default)]
     hosts: Vec<String>,
     #[serde(default)]
@@ -39,7 +48,15 @@ pub(super) struct LimitsRule {
 
 impl GrantRule {
     pub fn check(&self, name: &str, at: &str) -> Result<(), LoadError> {
-        each(name, at, "callers", &self.callers, is_caller_pattern, CALLER)?;
+        if self.callers.is_none() && self.selector.is_none() {
+            return Err(fault(name, at, "expected `callers` or `selector`, or both: a grant for everybody is none"));
+        }
+        each(name, at, "callers", self.callers.as_deref().unwrap_or_default(), is_caller_pattern, CALLER)?;
+        if let Some(selector) = &self.selector {
+            let at = format!("{at}.selector");
+            read::<Selector>(name, &at, selector)?.check(name, &at)?;
+        }
+        check_environments(name, at, self.environments.as_deref())?;
         each(name, at, "references", &self.references, is_reference_pattern, REFERENCE)?;
         each(name, at, "hosts", &self.hosts, is_caller_pattern, CALLER)?;
         each(name, at, "imports", &self.imports, is_pattern, IMPORT)?;
@@ -66,7 +83,7 @@ const IMPORT: &str = "`ns:package/interface@version`, `ns:package/*@track`, `ns:
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::tests::load_data;
     use super::*;

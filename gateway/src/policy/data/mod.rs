@@ -1,9 +1,13 @@
 //! The data documents of `data.witgate`, each checked before a rule reads it.
 
 mod attestations;
+mod callers;
+mod exemptions;
 mod github;
 mod grants;
 pub(super) mod identity;
+mod import_rules;
+mod limits;
 mod signatures;
 pub(super) mod text;
 mod versions;
@@ -27,22 +31,31 @@ pub(super) fn load(bundle: &Bundle) -> Result<Value, LoadError> {
     check("data", &data)?;
     signatures::rewrite(&mut data)?;
     attestations::rewrite(&mut data)?;
+    import_rules::rewrite(&mut data)?;
+    callers::check_contradictions(&data)?;
+    exemptions::check_ids(&data)?;
     Ok(Value::Object(data))
 }
 
 pub(super) fn merge_folder(files: &[Source]) -> Result<Map<String, Value>, LoadError> {
     let mut merged = Map::new();
     for file in files {
-        let value = if yaml::is_yaml(&file.name) {
-            yaml::parse(&file.name, &file.text)?
-        } else {
-            strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
-                .map_err(|source| LoadError::Json { name: file.name.clone(), source })?
+        let document = match yaml::is_yaml(&file.name) {
+            true => Some(yaml::parse(&file.name, &file.text)?),
+            false => None,
+        };
+        let value = match &document {
+            Some(document) => document.value.clone(),
+            None => strict_json::parse(file.text.as_bytes(), strict_json::MAX_DEPTH)
+                .map_err(|source| LoadError::Json { name: file.name.clone(), source })?,
         };
         let Value::Object(object) = value else {
             return Err(fault(&file.name, "data", "expected an object, such as `{\"witgate\":{\"grants\":[]}}`"));
         };
-        check(&file.name, &object)?;
+        check(&file.name, &object).map_err(|error| match &document {
+            Some(document) => document.located(error),
+            None => error,
+        })?;
         merge_apart(&mut merged, object, &file.name, "")?;
     }
     Ok(merged)
@@ -114,7 +127,13 @@ type CheckEntry = fn(&str, &str, &Value) -> Result<(), LoadError>;
 
 /// The lists of `data.witgate`, each with what checks its entries.
 const LISTS: &[(&str, CheckEntry)] = &[
+    ("break_glass", |name, at, value| read::<exemptions::BreakGlassRule>(name, at, value)?.check(name, at)),
+    ("callers", |name, at, value| read::<callers::LabelEntry>(name, at, value)?.check(name, at)),
+    ("environments", |name, at, value| read::<limits::EnvironmentEntry>(name, at, value)?.check(name, at)),
+    ("exemptions", |name, at, value| read::<exemptions::Exemption>(name, at, value)?.check(name, at)),
     ("grants", |name, at, value| read::<grants::GrantRule>(name, at, value)?.check(name, at)),
+    ("import_rules", |name, at, value| read::<import_rules::ImportRule>(name, at, value)?.check(name, at)),
+    ("limits", |name, at, value| read::<limits::LimitEntry>(name, at, value)?.check(name, at)),
     ("provenance", |name, at, value| read::<attestations::ProvenanceEntry>(name, at, value)?.check(name, at)),
     ("sboms", |name, at, value| read::<attestations::SbomEntry>(name, at, value)?.check(name, at)),
     ("signatures", |name, at, value| read::<signatures::SignatureEntry>(name, at, value)?.check(name, at)),

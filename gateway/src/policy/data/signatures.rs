@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::identity::Identity;
-use super::text::{REFERENCE, each, expect, is_reference_pattern};
+use super::text::{REFERENCE, check_environments, each, expect, is_reference_pattern};
 use super::{fault, read};
 use crate::policy::LoadError;
 
@@ -15,6 +15,8 @@ use crate::policy::LoadError;
 #[serde(deny_unknown_fields)]
 pub(super) struct SignatureEntry {
     references: Vec<String>,
+    #[serde(default, deserialize_with = "crate::strict_json::not_null")]
+    environments: Option<Vec<String>>,
     identities: Vec<Value>,
     threshold: Option<usize>,
     about: Option<About>,
@@ -39,6 +41,7 @@ impl SignatureEntry {
     /// The identities in the one form that rules read.
     fn rewritten(&self, name: &str, at: &str) -> Result<Vec<Value>, LoadError> {
         each(name, at, "references", &self.references, is_reference_pattern, REFERENCE)?;
+        check_environments(name, at, self.environments.as_deref())?;
         let found = self.identities.len();
         if found > MAX_IDENTITIES {
             let detail = format!("expected at most {MAX_IDENTITIES} identities, found {found}");

@@ -1,6 +1,7 @@
 //! The texts that rules compare with, each in the one form a rule reads.
 
 use super::fault;
+use crate::case::Timestamp;
 use crate::policy::LoadError;
 
 /// Checks each text of a list.
@@ -106,8 +107,63 @@ pub(super) fn is_spiffe_pattern(text: &str) -> bool {
     is_spiffe_id(text) || text.strip_suffix("/*").is_some_and(|folder| is_spiffe_id(&format!("{folder}/x")))
 }
 
+/// One line of printable text.
+pub(super) fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= MAX_LINE_BYTES && !text.chars().any(char::is_control)
+}
+
+/// The one spelling that every reader of RFC 3339 takes, within the nanoseconds that a rule counts in (64 bits, year 2262).
+pub(super) fn is_time(text: &str) -> bool {
+    text.parse::<Timestamp>().is_ok_and(|time| time.to_string() == text && i64::try_from(time.as_nanosecond()).is_ok())
+}
+
+/// Bounds with one blank between them, each with a semantic version behind it: `>=1.2.0 <1.4.5`.
+pub(super) fn is_range(text: &str) -> bool {
+    let is_bound = |bound: &str| {
+        let version = bound.trim_start_matches(['<', '>']).trim_start_matches('=');
+        let sign = bound.len() - version.len();
+        let sign = bound.get(..sign).unwrap_or_default();
+        ["<", "<=", ">", ">="].contains(&sign) && is_semver(version)
+    };
+    text.len() <= MAX_LINE_BYTES && text.split(' ').all(is_bound)
+}
+
+/// `1.2.3`, perhaps with a pre-release; a build has no place in an order.
+fn is_semver(text: &str) -> bool {
+    let (release, pre) = text.split_once('-').map_or((text, None), |(release, pre)| (release, Some(pre)));
+    let number =
+        |part: &str| part.parse::<u64>().is_ok() && !part.starts_with('+') && (part == "0" || !part.starts_with('0'));
+    let identifier = |part: &str| {
+        let digits = part.bytes().all(|b| b.is_ascii_digit());
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && (!digits || part == "0" || !part.starts_with('0'))
+    };
+    release.split('.').count() == 3
+        && release.split('.').all(number)
+        && has_short_numbers(text)
+        && pre.is_none_or(|pre| pre.split('.').all(identifier))
+}
+
+/// The environments that an entry speaks about: at least one, each by its name.
+pub(super) fn check_environments(name: &str, at: &str, environments: Option<&[String]>) -> Result<(), LoadError> {
+    let Some(environments) = environments else { return Ok(()) };
+    let wanted = "the name of an environment; leave the list out for all of them";
+    expect(!environments.is_empty(), name, &format!("{at}.environments"), "[]", wanted)?;
+    each(name, at, "environments", environments, is_plain, wanted)
+}
+
+/// Whether no number in a text has more digits than every evaluator of Rego compares.
+pub(super) fn has_short_numbers(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_digit()).all(|digits| digits.len() <= MAX_NUMBER_DIGITS)
+}
+
 pub(super) const REFERENCE: &str = "`REGISTRY/REPOSITORY` without tag, `REGISTRY/FOLDER/*`, or `*`";
 pub(super) const CALLER: &str = "`local`, a SPIFFE ID, `oidc:ISSUER/…`, or one of the last two that ends in `/*`";
 
 /// The longest text that a rule may compare with, in bytes: a SPIFFE ID is at most 2048 (SPIFFE-ID §2.3).
 pub(super) const MAX_TEXT_BYTES: usize = 2048;
+/// The longest line of text, in bytes.
+const MAX_LINE_BYTES: usize = 512;
+/// Digits of one number in a version, as `policies/ranges.rego` takes them.
+const MAX_NUMBER_DIGITS: usize = 15;

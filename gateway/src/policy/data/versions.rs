@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::text::{REFERENCE, each, expect, is_reference_pattern};
+use super::text::{REFERENCE, each, expect, has_short_numbers, is_reference_pattern};
 use crate::policy::LoadError;
 
 /// The least version of some references.
@@ -36,6 +36,7 @@ fn is_version(text: &str) -> bool {
         |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let is_pre = |part: &str| is_word(part) && (!part.bytes().all(|byte| byte.is_ascii_digit()) || no_zero(part));
     text.len() <= VERSION_BYTES_MAX
+        && has_short_numbers(text)
         && core.split('.').count() == 3
         && core.split('.').all(is_number)
         && pre.is_none_or(|pre| pre.split('.').all(is_pre))

@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 
-use super::text::{REFERENCE, each, is_reference_pattern};
+use super::text::{REFERENCE, each, is_reference_pattern, is_time};
 use super::{LoadError, fault};
-use crate::case::Timestamp;
 use crate::nkey::{Kind, Nkey};
 
 /// One permission.
@@ -23,7 +22,7 @@ impl Entry {
         each(name, at, "references", &self.references, is_reference_pattern, REFERENCE)?;
         nkeys(name, &format!("{at}.issuers"), &self.issuers, Kind::Account)?;
         nkeys(name, &format!("{at}.subjects"), self.subjects.as_deref().unwrap_or_default(), Kind::Module)?;
-        if !is_sunset(&self.sunset) {
+        if !is_time(&self.sunset) {
             let found = self.sunset.escape_debug();
             let detail = format!("expected a time in UTC such as `2027-01-01T00:00:00Z`, found `{found}`");
             return Err(fault(name, &format!("{at}.sunset"), &detail));
@@ -40,11 +39,6 @@ fn nkeys(name: &str, at: &str, texts: &[String], kind: Kind) -> Result<(), LoadE
             Err(fault(name, &format!("{at}[{index}]"), &format!("expected the nkey of {kind}, found {error}")))
         }
     })
-}
-
-/// The one spelling that every reader of RFC 3339 takes, within the nanoseconds that a rule counts in (64 bits, year 2262).
-fn is_sunset(text: &str) -> bool {
-    text.parse::<Timestamp>().is_ok_and(|time| time.to_string() == text && i64::try_from(time.as_nanosecond()).is_ok())
 }
 
 #[cfg(test)]
