@@ -189,7 +189,7 @@ fn an_upgrade_tells_what_it_newly_imports() {
         Some(Previous {
             decision: uuid::Uuid::nil(),
             time: case.time,
-            artifact: case.artifact.digest.clone(),
+            artifact: case.artifact.digest,
             version: Some("1.3.0".into()),
             imports: imports.iter().map(|name| (*name).to_owned()).collect(),
         })
