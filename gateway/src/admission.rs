@@ -178,6 +178,9 @@ pub async fn admit(gate: &Gate, request: Request, now: Timestamp) -> Result<Admi
         && let Some(refused) = stage("policy").in_scope(|| gate.policy.current().decide_unseen(&nothing))?
     {
         let receipt = gate.audit.append(&nothing, &refused).instrument(stage("audit")).await?;
+        if let Some(asked) = &nothing.break_glass {
+            gate.log_break_glass(&nothing, asked, refused.facts(), now).await?;
+        }
         return Ok(Admission::Refused { recorded: Held::new(&nothing, refused, receipt) });
     }
 

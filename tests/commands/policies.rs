@@ -118,7 +118,7 @@ fn init_overwrites_nothing_and_bad_yaml_says_where() {
     assert!(again.contains("is there already, and nothing was written"), "{again}");
     std::fs::write(home.path().join("start/data/versions.yaml"), "witgate:\n  grants: [1\n").unwrap();
     let told = said(home.path(), 2, &["policy", "check", "--data", "start/data"]);
-    assert!(told.contains("`versions.yaml`") && told.contains("witgate: hint: "), "{told}");
+    assert!(told.contains("versions.yaml:") && told.contains("witgate: hint: "), "{told}");
     std::fs::write(home.path().join("start/data/versions.yaml"), "own: &x 1\n").unwrap();
     said(home.path(), 2, &["policy", "check", "--data", "start/data"]);
 }

@@ -100,7 +100,11 @@ async fn a_pull_grant_goes_on_under_a_policy_that_gives_it_too() {
     rewrite(&world, |data| data["witgate"]["grants"] = json!([]));
     look(&world).await;
     assert_eq!(world.host.pull("pulled", &blob).await.status, 404);
-    assert_eq!(world.host.pull("pulled", "manifests/1.0").await.status, 403);
+    assert_eq!(
+        world.host.pull("pulled", "manifests/1.0").await.status,
+        404,
+        "who is granted nothing is told of nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,10 +180,53 @@ async fn break_glass_is_loud_and_needs_to_say_why() {
     let misspelt = json!({"reference": pushed.reference, "break_glass": {"because": "x"}});
     assert_eq!(world.host.ask(misspelt).await.status, 422);
     let refused = world.host.ask(ask("the shop is down, INC-7")).await;
-    assert!(refused.status == 403 && refused.codes().contains(&"no-verified-signature"), "{}", refused.body);
+    assert!(refused.status == 403 && refused.codes().contains(&"break-glass-denied"), "{}", refused.body);
     let logged = events(&world, "breakglass").await;
     assert_eq!(logged.len(), 1, "{logged:?}");
     assert_eq!(logged[0]["justification"], "the shop is down, INC-7");
     assert_eq!((&logged[0]["verdict"], &logged[0]["caller"]), (&json!("refuse"), &json!(host_id("a"))));
     assert_eq!(logged[0]["decision"], refused.decision());
+
+    // Somebody whom the policy names is let past what it names, and that is told and recorded as loudly.
+    let rule = json!({"callers": [host_id("a")], "references": ["*"], "codes": ["no-verified-signature"],
+        "expires": ahead_days(30)});
+    rewrite(&world, |data| data["witgate"]["break_glass"] = json!([rule]));
+    look(&world).await;
+    let passed = world.host.ask(ask("the shop is down, INC-7")).await;
+    assert_eq!(passed.status, 200, "{}", passed.body);
+    assert!(passed.body["warnings"].to_string().contains("break-glass"), "{}", passed.body);
+    let logged = events(&world, "breakglass").await;
+    assert_eq!((logged.len(), &logged[1]["verdict"]), (2, &json!("admit")));
+    // Without asking for it nothing is lifted, and what was let past is not held.
+    assert_eq!(world.host.admit(&pushed.reference).await.status, 403);
+    assert_eq!(world.host.ask(ask("once more")).await.status, 200);
+    assert_eq!(events(&world, "breakglass").await.len(), 3);
+}
+
+/// A time so many days from now, to the second.
+fn ahead_days(days: i64) -> String {
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap();
+    (now + jiff::SignedDuration::from_hours(24 * days)).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exemption_admits_until_it_is_taken_back_and_its_grants_go_with_it() {
+    let world = world("").await;
+    let pushed = world.publish_signed("exempt", components::command("x\n"), SignedBy::Nobody).await;
+    assert_eq!(world.host.admit(&pushed.reference).await.status, 403);
+    let exemption = json!({"id": "EX-1", "scope": {"tenant": "default", "environment": "default"}, "references": ["*"],
+        "codes": ["no-verified-signature"], "owner": "shop@demo.example", "approved_by": "security@demo.example",
+        "reason": "signed from next week on", "starts": ahead_days(-1), "expires": ahead_days(10)});
+    rewrite(&world, |data| data["witgate"]["exemptions"] = json!([exemption]));
+    look(&world).await;
+    let passed = world.host.admit(&pushed.reference).await;
+    assert_eq!(passed.status, 200, "{}", passed.body);
+    assert!(passed.body["warnings"].to_string().contains("EX-1"), "{}", passed.body);
+    let ticket = ticket_id(&passed);
+    let component = pushed.component.to_string();
+    assert_eq!(world.host.component(&component, Some(&ticket)).await.status, 200);
+    rewrite(&world, |_| {});
+    look(&world).await;
+    assert_eq!(world.host.component(&component, Some(&ticket)).await.status, 403, "revoked with what it rested on");
+    assert_eq!(world.host.admit(&pushed.reference).await.status, 403);
 }
