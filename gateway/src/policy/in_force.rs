@@ -107,7 +107,7 @@ impl InForce {
 
     /// Seconds between two looks.
     pub fn refresh_s(&self) -> u64 {
-        if self.server.is_some() { self.settings.interval_s } else { self.settings.refresh_s }
+        if self.server.is_some() { self.settings.interval_s.max(1) } else { self.settings.refresh_s.max(1) }
     }
 
     /// Looks once at files and server. Gives the policy that should follow the one in force, compiled and not yet in force;
@@ -136,7 +136,8 @@ impl InForce {
         let this = Arc::clone(self);
         // Reads and compiles: not for a thread that answers requests.
         let found = tokio::task::spawn_blocking(move || this.next(fetched)).await;
-        found.expect("reading a policy does not panic")
+        // The one in force goes on, and the next look is another try.
+        found.unwrap_or_else(|fault| Err(LoadError::Compile { report: format!("\nreading it broke: {fault}") }))
     }
 
     fn next(&self, fetched: Option<Fetched>) -> Result<Option<Next>, LoadError> {
@@ -244,6 +245,7 @@ mod tests {
     use super::*;
     use crate::case::Case;
     use crate::policy::Verdict;
+    use crate::policy::bundle::Bundle;
     use crate::policy::decide::tests::{case, data};
 
     fn write(dir: &Path, text: &str) {
@@ -312,5 +314,45 @@ mod tests {
         write(dir.path(), &data().to_string());
         assert!(in_force.look().await.unwrap().is_none());
         assert_eq!(in_force.fault(), None);
+    }
+
+    /// A folder in OPA's format with the shipped policies, release `sequence`, of which `data` is one document.
+    fn release(dir: &Path, sequence: u64, own: &str) {
+        std::fs::create_dir_all(dir).unwrap();
+        for module in Bundle::embedded().modules {
+            std::fs::write(dir.join(&module.name), &module.text).unwrap();
+        }
+        let mut data = data();
+        data["own"] = own.into();
+        let manifest = serde_json::json!({
+            "revision": own, "roots": ["witgate", "own"], "metadata": {"witgate": {"sequence": sequence}},
+        });
+        std::fs::write(dir.join("data.json"), data.to_string()).unwrap();
+        std::fs::write(dir.join(".manifest"), manifest.to_string()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a18_3_an_older_release_follows_nothing_and_a_restart_remembers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dir, kept) = (folder.path().join("bundle"), folder.path().join("kept"));
+        let settings =
+            Settings { dir: Some(dir.clone()), timeout_ms: Settings::PATIENT_TIMEOUT_MS, ..Settings::default() };
+        release(&dir, 2, "two");
+        let in_force = Arc::new(InForce::open(&settings, &kept).await.unwrap());
+        release(&dir, 3, "three");
+        assert!(in_force.look().await.unwrap().is_none());
+        let next = in_force.look().await.unwrap().expect("a later release");
+        in_force.keep(&next).unwrap();
+        in_force.replace(next).await;
+        assert_eq!(in_force.current().facts().revision, "three");
+        release(&dir, 2, "two");
+        let _ = in_force.look().await;
+        assert!(matches!(in_force.look().await, Err(LoadError::Rollback { .. })));
+        assert_eq!(in_force.current().facts().revision, "three");
+        assert!(in_force.fault().is_some());
+        assert!(
+            matches!(InForce::open(&settings, &kept).await, Err(LoadError::Rollback { .. })),
+            "nor after a restart"
+        );
     }
 }
