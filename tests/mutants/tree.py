@@ -41,7 +41,7 @@ pub fn tried_rules(name: &str, text: &str) -> String {
 """
 # What the copy needs so that a mutant can be chosen from outside: (file, what stands there, what stands there instead).
 HOOKS = (
-    ("gateway/src/policy/bundle.rs", "text: (*text).into()", "text: crate::tried_rules(name, text)"),
+    ("gateway/src/policy/bundle/mod.rs", "text: (*text).into()", "text: crate::tried_rules(name, text)"),
     (
         "tests/commands/main.rs",
         ".env_clear()",
