@@ -129,22 +129,34 @@ impl InForce {
     }
 
     async fn find(self: &Arc<Self>) -> Result<Option<Next>, LoadError> {
-        let fetched = match &self.server {
-            Some(server) => server.look().await?,
-            None => None,
+        // A server that gives nothing good keeps nobody from following what lies here.
+        let (fetched, fault) = match &self.server {
+            Some(server) => match server.look().await {
+                Ok(fetched) => (fetched, None),
+                Err(fault) => (None, Some(fault)),
+            },
+            None => (None, None),
         };
         let this = Arc::clone(self);
         // Reads and compiles: not for a thread that answers requests.
         let found = tokio::task::spawn_blocking(move || this.next(fetched)).await;
         // The one in force goes on, and the next look is another try.
-        found.unwrap_or_else(|fault| Err(LoadError::Compile { report: format!("\nreading it broke: {fault}") }))
+        let found =
+            found.unwrap_or_else(|fault| Err(LoadError::Compile { report: format!("\nreading it broke: {fault}") }));
+        match (found, fault) {
+            (Ok(None), Some(fault)) => Err(fault),
+            (found, _) => found,
+        }
     }
 
     fn next(&self, fetched: Option<Fetched>) -> Result<Option<Next>, LoadError> {
         let first = match (&self.server, &fetched) {
             (None, _) => Candidate::read(&self.settings)?,
             (Some(_), Some(fetched)) => fetched.candidate.clone(),
-            (Some(_), None) => self.bundles.lock().unwrap_or_else(PoisonError::into_inner)[0].clone(),
+            (Some(_), None) => {
+                let first = self.bundles.lock().unwrap_or_else(PoisonError::into_inner)[0].clone();
+                first.with_data_again(&self.settings)?
+            }
         };
         let bundles = with_named(first, &self.settings)?;
         let digest = together_of(&bundles).digest;

@@ -34,6 +34,12 @@ impl Candidate {
         Self { bundle, timeout_ms: settings.timeout_ms }
     }
 
+    /// The same with the data that lies over it now.
+    pub(in crate::policy) fn with_data_again(mut self, settings: &Settings) -> Result<Self, LoadError> {
+        self.bundle = self.bundle.with_data_over(settings)?;
+        Ok(self)
+    }
+
     /// The same under another name.
     pub(in crate::policy) fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.bundle.name);
